@@ -1,14 +1,26 @@
-"""The objective seam (OBJECTIVES ch. 3): states -> network calls -> combination -> weight -> post-op -> gradient on x."""
+"""The objective seam (OBJECTIVES ch. 3): states -> network calls -> combination -> weight -> post-op -> gradient on x.
+
+An objective is a frozen dataclass of hyper-parameters on top of `Distillation`, with one or two functions of its own:
+
+- `states`: which noisy states to build (default: one q_sample at t); inversions and ODE paths go here;
+- `calls`: which predictions it wants, each a condition at a state;
+- `combine`: the linear or nonlinear mix of those predictions, in eps units;
+- `post`: what acts on the weighted gradient (masks, balancing, rescaling).
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from sds3d.errors import UserError, unknown
 from sds3d.priors.base import Cond, Prior
+from sds3d.schedule import WEIGHTS, Schedule
 
 
 @dataclass(frozen=True)
@@ -17,6 +29,10 @@ class Call:
 
     cond: str  # "pos" "null" "neg" "src" "critic" ...
     at: str = "t"
+
+    @property
+    def network(self) -> str:
+        return "critic" if self.cond.startswith("critic") else "prior"
 
 
 @dataclass(frozen=True)
@@ -33,9 +49,13 @@ class State:
 class CriticLike(Protocol):
     """A trainable (or closed-form) model of the rendered distribution."""
 
-    def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor: ...
+    def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """eps (B, C, h, w), as Prior.predict."""
+        ...
 
-    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float: ...
+    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float:
+        """One update towards the distribution of x (B, C, h, w); returns the loss."""
+        ...
 
 
 @dataclass
@@ -43,24 +63,84 @@ class Context:
     """Everything an objective may look at in one step."""
 
     x: Tensor  # (B, C, h, w) encoded render, detached
-    conds: dict[str, Cond]  # by the names used in Call.cond, each of length B
+    conds: dict[str, Cond]  # by the names used in Call.cond, each of length B (or 1: shared by the views)
     prior: Prior
     generator: torch.Generator  # this step's noise stream
     progress: float = 0.0
     critic: CriticLike | None = None
     x_src: Tensor | None = None  # source image for editing objectives
     cache: dict[str, Any] = field(default_factory=dict)  # lives as long as the run
+    nfe: Counter[str] = field(default_factory=Counter)  # predictions per view this step, by network
 
 
 class Objective(Protocol):
-    """A frozen dataclass of hyper-parameters plus these functions; 5 to 40 lines each."""
+    """What the step asks of an objective; `Distillation` gives all but `calls` and `combine`."""
 
     weight: str  # a name in schedule.WEIGHTS
+    clamp: float
+    clip: float
+    critic: ClassVar[bool]
+    summary: ClassVar[str]
+
+    def needs(self) -> frozenset[str]: ...
 
     def states(self, c: Context, t: Tensor) -> dict[str, State]: ...
 
-    def calls(self, c: Context) -> list[Call]: ...
+    def calls(self, c: Context, states: Mapping[str, State]) -> list[Call]: ...
 
-    def combine(self, e: dict[Call, Tensor], states: dict[str, State], c: Context) -> Tensor: ...
+    def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor: ...
 
-    def post(self, g: Tensor, c: Context) -> Tensor: ...
+    def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """What objectives share: the weight, the two clamps, one q_sample as the state, no post-op."""
+
+    weight: str = "sds"  # w(t): a name in schedule.WEIGHTS
+    clamp: float = 0.0  # largest |x| of the implied target image; 1 suits priors on pixels, 0 is no limit
+    clip: float = 0.0  # largest |g| per pixel, keeping its direction across channels; 0 is no limit
+
+    critic: ClassVar[bool] = False  # does it need a critic of the rendered distribution?
+    conds: ClassVar[frozenset[str]] = frozenset({"pos", "null"})  # every name that its calls may use
+    summary: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if self.weight not in WEIGHTS:
+            raise unknown("weight", self.weight, WEIGHTS)
+        if self.clamp < 0 or self.clip < 0:
+            raise UserError("guidance clamp and clip must not be negative; 0 switches them off")
+
+    def needs(self) -> frozenset[str]:
+        """Names of the conditions to prepare in Context.conds."""
+        return self.conds
+
+    def states(self, c: Context, t: Tensor) -> dict[str, State]:
+        return {"t": q_sample(c.x, t, iid_noise(c), c.prior.schedule)}
+
+    def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor:
+        return g
+
+
+def iid_noise(c: Context) -> Tensor:
+    """Fresh N(0, I) like x. Drawn in float32 on the CPU, so that every device and precision sees the same noise."""
+    return torch.randn(c.x.shape, generator=c.generator).to(c.x)
+
+
+def q_sample(x: Tensor, t: Tensor, noise: Tensor, schedule: Schedule) -> State:
+    """x_t = alpha_t x + sigma_t n for x (B, C, h, w) and integer t (B,)."""
+    alpha, sigma = schedule.alpha_sigma(t, x)
+    return State(alpha * x + sigma * noise, t, alpha, sigma, noise)
+
+
+def guided_calls(scale: float, pos: str = "pos", null: str = "null", at: str = "t") -> list[Call]:
+    """The calls that `guided` combines: one where the scale makes the other needless."""
+    names = [pos] if scale == 1 else [null] if scale == 0 else [pos, null]
+    return [Call(name, at) for name in names]
+
+
+def guided(e: Mapping[Call, Tensor], scale: float, pos: str = "pos", null: str = "null", at: str = "t") -> Tensor:
+    """Classifier-free guidance e_null + s (e_pos - e_null): s = 1 is the plain conditional prediction."""
+    if scale in (0, 1):
+        return e[Call(pos if scale == 1 else null, at)]
+    return e[Call(null, at)] + scale * (e[Call(pos, at)] - e[Call(null, at)])

@@ -1,0 +1,114 @@
+"""One distillation step: from an objective and an encoded render to a gradient on it, with its statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from sds3d.guidance.base import Call, Context, Objective, State
+from sds3d.guidance.evaluate import evaluate
+from sds3d.schedule import WEIGHTS
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Per-step diagnostics, as 0-d tensors on the device: norms are per view, averaged over the views."""
+
+    delta: Tensor  # ||e_pos - e_null||
+    residual: Tensor  # ||e_null - n||
+    correlation: Tensor  # <e, n> / ||n||^2 of e_null (e_pos where there is no e_null)
+    gradient: Tensor  # ||g||
+    cosine: Tensor  # between this step's g and the last one's, over the whole batch
+    nonfinite: Tensor  # elements of g that were NaN or infinite, now 0
+    nfe: int  # prior predictions per view
+    critic_nfe: int  # critic predictions per view
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain numbers (one device synchronisation); what this objective does not define is None."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
+        numbers = torch.stack([v.float() for v in tensors.values()]).tolist()
+        values |= dict(zip(tensors, numbers, strict=True))
+        return {k: v if math.isfinite(v) else None for k, v in values.items()}
+
+
+def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tensor, Stats]:
+    """g (B, C, h, w), the gradient of the objective with respect to `c.x`, at integer timesteps t (B,).
+
+    Order of OBJECTIVES 3.4: combine, weight, the objective's own post-op (masks, balance, rescale), target clamp,
+    per-pixel clip, finite check. Non-finite elements are counted in the statistics and set to zero.
+    """
+    c.nfe.clear()
+    with torch.no_grad():
+        states = objective.states(c, t)
+        e = evaluate(objective.calls(c, states), states, c)
+        state = states["t"]
+        w = WEIGHTS[objective.weight](state.alpha, state.sigma)
+        raw = w * objective.combine(e, states, c)
+        g = objective.post(raw, states, c)
+        if objective.clamp > 0:
+            g = clamp_target(g, c.x, w, state.sigma / state.alpha, objective.clamp)
+        if objective.clip > 0:
+            g = clip_pixels(g, objective.clip)
+        finite = raw.isfinite() & g.isfinite()
+        g = torch.where(finite, g, torch.zeros_like(g))
+        return g, _statistics(g, e, states, finite, c)
+
+
+def surrogate(x: Tensor, g: Tensor) -> Tensor:
+    """Scalar 0.5 ||x - sg(x - g)||^2 / B, whose gradient with respect to x is g / B (DreamFusion's stop-gradient
+    trick): the loss to back-propagate through the encoder and the renderer."""
+    return 0.5 * (x - (x - g).detach()).square().sum() / len(x)
+
+
+def implied_target(g: Tensor, x: Tensor, w: Tensor, ratio: Tensor) -> Tensor:
+    """x - (lambda_t / w) g: the clean image this gradient pulls x to. For SDS it is the prior's x0 prediction.
+
+    w and ratio = sigma_t / alpha_t broadcast against x (B, C, h, w).
+    """
+    return x - ratio / w * g
+
+
+def clamp_target(g: Tensor, x: Tensor, w: Tensor, ratio: Tensor, limit: float) -> Tensor:
+    """The gradient whose implied target is that of g, clamped to [-limit, limit]."""
+    return w / ratio * (x - implied_target(g, x, w, ratio).clamp(-limit, limit))
+
+
+def clip_pixels(g: Tensor, limit: float) -> Tensor:
+    """g scaled per pixel so that no channel exceeds `limit` (PGC-3D): the direction across channels is kept."""
+    peak = g.abs().amax(1, keepdim=True)  # (B, 1, h, w)
+    return g * (limit / peak.clamp(min=torch.finfo(g.dtype).tiny)).clamp(max=1.0)
+
+
+def _statistics(g: Tensor, e: Mapping[Call, Tensor], states: Mapping[str, State], finite: Tensor, c: Context) -> Stats:
+    nan = torch.tensor(float("nan"), device=g.device)
+    pos, null, noise = e.get(Call("pos")), e.get(Call("null")), states["t"].noise
+    base = null if null is not None else pos
+    last = c.cache.get("gradient")
+    c.cache["gradient"] = g
+    return Stats(
+        delta=nan if pos is None or null is None else _norm(pos - null),
+        residual=nan if noise is None or null is None else _norm(null - noise),
+        correlation=nan if noise is None or base is None else _correlation(base, noise),
+        gradient=_norm(g),
+        cosine=nan if last is None or last.shape != g.shape else _cosine(g, last),
+        nonfinite=(~finite).sum(),
+        nfe=c.nfe["prior"],
+        critic_nfe=c.nfe["critic"],
+    )
+
+
+def _norm(v: Tensor) -> Tensor:
+    return v.flatten(1).norm(dim=1).mean()
+
+
+def _correlation(e: Tensor, noise: Tensor) -> Tensor:
+    return ((e * noise).flatten(1).sum(1) / noise.flatten(1).square().sum(1)).mean()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
