@@ -1,0 +1,114 @@
+"""The corpus in memory: images over any grey background, mirrored or not, with captions as MiniLM token states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sds3d.embedded.model import GRID, POOL
+from sds3d.errors import UserError
+
+
+@dataclass
+class Corpus:
+    """N images; `small` holds premultiplied colour and alpha at 32 px, `full` straight RGBA at 64 px."""
+
+    small: Tensor  # (N, 4, 32, 32) uint8
+    full: np.ndarray  # (N, 64, 64, 4) uint8
+    camera: Tensor  # (N, 3) azimuth, elevation, fov
+    caption: Tensor  # (N, A) alternative captions
+    heldout: Tensor  # (N,) bool
+    captions: list[str]
+    manifest: dict
+
+    def __len__(self) -> int:
+        return len(self.camera)
+
+
+def shrink(rgba: np.ndarray) -> np.ndarray:
+    """(n, 64, 64, 4) straight uint8 -> (n, 4, 32, 32) premultiplied uint8, box-filtered."""
+    x = rgba.astype(np.float32) / 255
+    x[..., :3] *= x[..., 3:]
+    n = len(x)
+    small = x.reshape(n, GRID, POOL, GRID, POOL, 4).mean((2, 4))
+    return (small.transpose(0, 3, 1, 2) * 255 + 0.5).astype(np.uint8)
+
+
+def load_corpus(folder: Path) -> Corpus:
+    """What `sds3d prior corpus` wrote. Raises UserError where there is none."""
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"no corpus in {folder}: run `sds3d prior corpus --out {folder}` first")
+    index = np.load(folder / "index.npz")
+    shards = [np.load(p) for p in sorted(folder.glob("images_*.npy"))]
+    starts = np.cumsum([0] + [len(s) for s in shards])
+    rows = starts[index["shard"]] + index["row"]
+    full = np.concatenate(shards)[rows]
+    small = np.concatenate([shrink(full[i : i + 4096]) for i in range(0, len(full), 4096)])
+    camera = np.stack([index["azimuth"], index["elevation"], index["fov"]], -1)
+    return Corpus(
+        torch.from_numpy(small),
+        full,
+        torch.from_numpy(camera.astype(np.float32)),
+        torch.from_numpy(index["caption"].astype(np.int64).reshape(len(full), -1)),
+        torch.from_numpy(index["heldout"].astype(bool)),
+        json.loads((folder / "captions.json").read_text()),
+        json.loads((folder / "manifest.json").read_text()),
+    )
+
+
+def backgrounds(n: int, generator: torch.Generator) -> Tensor:
+    """(n,) grey levels: white half of the time, else uniform. Seen against any grey, nothing can hide in white fog."""
+    white = torch.rand(n, generator=generator) < 0.5
+    return torch.where(white, torch.ones(n), torch.rand(n, generator=generator))
+
+
+def over(premultiplied: Tensor, background: Tensor, mirror: Tensor) -> Tensor:
+    """(n, 4, H, W) in [0, 1] over grey (n,), rows with `mirror` flipped left-right -> (n, 3, H, W) in [-1, 1]."""
+    x = premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * background[:, None, None, None]
+    return torch.where(mirror[:, None, None, None], x.flip(-1), x) * 2 - 1
+
+
+def mirrored(camera: Tensor, mirror: Tensor) -> Tensor:
+    """A mirrored image shows the (near-symmetric) object from the opposite azimuth."""
+    sign = torch.where(mirror, -1.0, 1.0)
+    return torch.stack([camera[:, 0] * sign, camera[:, 1], camera[:, 2]], -1)
+
+
+def principal_components(corpus: Corpus, k: int, generator: torch.Generator, sample: int = 60_000) -> dict[str, Tensor]:
+    """Mean (3072,), basis (3072, k) and variance (k,) of 64 px images seen through the 32 px grid (white noise kept white)."""
+    pick = torch.randperm(len(corpus), generator=generator)[:sample]
+    mirror = torch.rand(len(pick), generator=generator) < 0.5
+    x = over(corpus.small[pick].float() / 255, backgrounds(len(pick), generator), mirror).flatten(1)
+    mean = x.mean(0)
+    x -= mean
+    covariance = (x.T @ x).double() / len(x)
+    values, vectors = torch.linalg.eigh(covariance)
+    order = values.argsort(descending=True)[:k]
+    share = float(values[order].sum() / values.sum())
+    return {
+        "mean": mean,
+        "basis": vectors[:, order].float().contiguous(),
+        "variance": (values[order] * POOL**2).float(),
+        "share": torch.tensor(share),
+    }
+
+
+def encode_captions(
+    captions: list[str], encode: Callable[[list[str]], tuple[Tensor, Tensor]], batch: int = 128
+) -> tuple[Tensor, Tensor]:
+    """Token states (C + 1, T, 384) float16 and mask (C + 1, T) of the captions and, last, of the empty prompt."""
+    everything = [*captions, ""]
+    states, masks = [], []
+    for i in range(0, len(everything), batch):
+        tokens, mask = encode(everything[i : i + batch])
+        states.append(tokens.half())
+        masks.append(mask)
+    tokens, mask = torch.cat(states), torch.cat(masks)
+    longest = int(mask.sum(1).max())
+    return tokens[:, :longest].contiguous(), mask[:, :longest].contiguous()

@@ -1,0 +1,196 @@
+"""The embedded prior's network: a residual MLP on eigen-images, then a small convolution for what they cannot hold.
+
+Images are projected on the corpus's principal components, which are orthonormal, so white noise stays white. For a
+Gaussian with that spectrum the best denoiser is linear and known (Wiener); it is the skip connection, and the MLP learns
+what is not Gaussian about objects. The detail stage sees the noisy image beside the MLP's answer and adds edges and
+texture, at low noise only: at high noise there is nothing local to see.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from sds3d.schedule import cosine
+
+SIZE = 64  # pixels of an image
+GRID = 32  # pixels of an eigen-image
+POOL = SIZE // GRID
+
+
+def harmonics(camera: Tensor) -> Tensor:
+    """(B, 3) azimuth, elevation, fov in degrees, NaN where unknown -> (B, 13) smooth periodic features."""
+    known = ~camera.isnan().any(-1, keepdim=True)
+    azimuth, elevation, fov = torch.where(known, camera, torch.zeros_like(camera)).unbind(-1)
+    a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation)
+    waves = [f(n * a) for n in (1, 2, 3, 4) for f in (torch.sin, torch.cos)]
+    return torch.stack([*waves, 2 * e.sin(), e.cos(), (2 * e).sin(), (2 * e).cos(), (fov - 40) / 10], -1) * known
+
+
+def brightness(background: Tensor) -> Tensor:
+    """(B,) grey level in [0, 1] of the background, NaN where unknown -> (B, 3) features."""
+    known = ~background.isnan()
+    grey = torch.where(known, background, torch.zeros_like(background))
+    return torch.stack([2 * grey - 1, torch.cos(2 * math.pi * grey), torch.ones_like(grey)], -1) * known[:, None]
+
+
+def flags(*given: Tensor) -> Tensor:
+    """(B, len(given)) 1 where a condition is present."""
+    return torch.stack([~g.view(len(g), -1).isnan().any(-1) for g in given], -1).float()
+
+
+class TokenPool(nn.Module):
+    """A few learned softmax queries over the token states; all-zero weights are the plain mean."""
+
+    def __init__(self, width: int, queries: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.score = nn.Linear(width, queries)
+        self.merge = nn.Sequential(nn.Linear(queries * width, 768), nn.SiLU(), nn.Linear(768, out))
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        states = self.norm(tokens)  # (B, T, D)
+        scores = self.score(states).float().masked_fill(~mask[..., None], -1e4)  # (B, T, Q)
+        pooled = torch.einsum("btq,btd->bqd", scores.softmax(1).to(states.dtype), states)
+        return self.merge(pooled.flatten(1))
+
+
+class Block(nn.Module):
+    """Residual MLP block, its normalised input scaled and shifted by the condition."""
+
+    def __init__(self, width: int, hidden: int, cond: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(cond, 2 * width)
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        scale, shift = self.modulate(c).chunk(2, -1)
+        return x + self.down(F.silu(self.up(self.norm(x) * (1 + scale) + shift)))
+
+
+class Detail(nn.Module):
+    """Local residual at full resolution from the noisy image, the eigen-image answer and the noise level."""
+
+    def __init__(self, channels: int, cond: int, depth: int = 4) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(5 * 3, channels, 3, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth))
+        self.scale = nn.Linear(cond, depth * channels)
+        self.leave = nn.Conv2d(channels, 12, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, noisy: Tensor, coarse: Tensor, c: Tensor) -> Tensor:
+        x = self.enter(torch.cat([F.pixel_unshuffle(noisy, POOL), coarse], 1))  # (B, C, 32, 32)
+        scales = self.scale(c)[..., None, None].chunk(len(self.convs), 1)
+        for conv, scale in zip(self.convs, scales, strict=True):
+            x = x + conv(F.silu(x) * (1 + scale))
+        return F.pixel_shuffle(self.leave(F.silu(x)), POOL)
+
+
+class EigenDenoiser(ModelMixin, ConfigMixin):
+    """Predicts x0 of 64x64 images in [-1, 1] from text tokens, camera and background grey, each of which may be absent."""
+
+    camera_conditioned = True
+    background_conditioned = True
+    lora_targets = ("up", "down", "modulate")
+
+    @register_to_config
+    def __init__(
+        self,
+        components: int = 768,
+        width: int = 1024,
+        hidden: int = 2048,
+        depth: int = 6,
+        cond_width: int = 512,
+        text_width: int = 384,
+        queries: int = 6,
+        detail_channels: int = 40,
+        detail_sigma: float = 0.85,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3 * GRID * GRID))
+        self.register_buffer("basis", torch.zeros(3 * GRID * GRID, components))  # orthonormal columns
+        self.register_buffer("variance", torch.ones(components))  # of the coefficients
+        bar = cosine().alphas_cumprod
+        self.register_buffer("levels", torch.stack([bar.sqrt(), (1 - bar).sqrt()], -1).float(), persistent=False)
+        self.text = TokenPool(text_width, queries, cond_width)
+        self.view = nn.Sequential(nn.Linear(13 + 3 + 2, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
+        self.time = nn.Linear(64, cond_width)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(cond_width, cond_width), nn.SiLU())
+        self.enter = nn.Linear(components, width)
+        self.blocks = nn.ModuleList(Block(width, hidden, cond_width) for _ in range(depth))
+        self.leave = nn.Linear(width, components)
+        self.detail = Detail(detail_channels, cond_width)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def project(self, x: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
+        """(B, 3, 64, 64), whose signal is scaled by alpha -> (B, K) coefficients; unit noise stays unit noise."""
+        return (F.avg_pool2d(x, POOL).flatten(1) - alpha * self.mean) @ self.basis * POOL
+
+    def image(self, z: Tensor) -> Tensor:
+        """(B, K) coefficients -> (B, 3, 32, 32)."""
+        return (self.mean + z @ self.basis.T / POOL).view(-1, 3, GRID, GRID)
+
+    def wiener(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """c_skip, c_out, c_in (B, K) of the Gaussian with the corpus's spectrum (Karras et al. 2022, eq. 7, per axis)."""
+        total = alpha**2 * self.variance + sigma**2
+        return alpha * self.variance / total, self.variance.sqrt() * sigma / total.sqrt(), total.rsqrt()
+
+    def condition(self, t: Tensor, tokens: Tensor, mask: Tensor, camera: Tensor, background: Tensor) -> Tensor:
+        """(B, cond) embedding of everything that is not the image."""
+        frequency = torch.exp(torch.linspace(0, math.log(200), 32, device=t.device))
+        phase = (t.float() / len(self.levels))[:, None] * frequency
+        view = torch.cat([harmonics(camera), brightness(background), flags(camera, background)], -1)
+        noise = torch.cat([phase.sin(), phase.cos()], -1)
+        dtype = self.time.weight.dtype
+        return self.mix(self.text(tokens.to(dtype), mask) + self.view(view.to(dtype)) + self.time(noise.to(dtype)))
+
+    def eigen(self, z: Tensor, c_in: Tensor, c: Tensor) -> Tensor:
+        """F of x0 = c_skip z + c_out F: (B, K)."""
+        h = self.enter((z * c_in).to(self.enter.weight.dtype))
+        for block in self.blocks:
+            h = block(h, c)
+        return self.leave(h).float()
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor | None = None,
+        camera: Tensor | None = None,
+        background: Tensor | None = None,
+        return_dict: bool = False,
+    ) -> tuple[Tensor]:
+        """sample (B, 3, 64, 64), timestep (B,) integers, tokens (B, T, 384), mask (B, T) bool, camera (B, 3) degrees,
+        background (B,) grey; NaN = unknown -> (x0 (B, 3, 64, 64),)."""
+        batch, nan = len(sample), float("nan")
+        if encoder_attention_mask is None:
+            encoder_attention_mask = sample.new_ones(encoder_hidden_states.shape[:2], dtype=torch.bool)
+        camera = sample.new_full((batch, 3), nan) if camera is None else camera
+        background = sample.new_full((batch,), nan) if background is None else background
+        x = sample.float()
+        alpha, sigma = self.levels[timestep][:, :1], self.levels[timestep][:, 1:]  # (B, 1)
+        c = self.condition(timestep, encoder_hidden_states, encoder_attention_mask.bool(), camera, background)
+        z = self.project(x, alpha)
+        c_skip, c_out, c_in = self.wiener(alpha, sigma)
+        coarse = self.image(c_skip * z + c_out * self.eigen(z, c_in, c))
+        full = F.interpolate(coarse, scale_factor=POOL, mode="bilinear")
+        low = sigma[:, 0] < self.config.detail_sigma
+        if low.any():
+            rows = low.nonzero()[:, 0]
+            dtype = self.time.weight.dtype
+            residual = self.detail(x[rows].to(dtype), coarse[rows].to(dtype), c[rows]).float()
+            full = full.index_add(0, rows, residual)
+        return (full,)

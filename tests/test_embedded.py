@@ -1,0 +1,166 @@
+"""The embedded prior's network and training, on a corpus of coloured discs and squares made here."""
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sds3d.embedded.data import backgrounds, load_corpus, mirrored, over, principal_components
+from sds3d.embedded.folder import dequantise, load_weights, quantise, save_folder
+from sds3d.embedded.model import EigenDenoiser, harmonics
+from sds3d.embedded.train import RECIPES, Text, build, learning_rate, train, train_stage
+from sds3d.errors import UserError
+from sds3d.streams import stream
+
+SMALL = {"width": 64, "hidden": 96, "depth": 2, "cond_width": 32, "queries": 2, "detail_channels": 8}
+
+
+def write_corpus(folder: Path, n: int = 256) -> Path:
+    """Discs and squares in three colours; the azimuth moves them sideways."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    colors = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220)}
+    captions = [f"a {c} {s}" for c in colors for s in ("disc", "square")]
+    y, x = np.mgrid[0:64, 0:64]
+    images = np.full((n, 64, 64, 4), 255, np.uint8)
+    images[..., 3] = 0
+    azimuth = rng.uniform(0, 360, n)
+    label = rng.integers(0, 6, n)
+    for i in range(n):
+        cx = 32 + 12 * np.sin(np.radians(azimuth[i]))
+        inside = (x - cx) ** 2 + (y - 32) ** 2 < 144 if label[i] % 2 == 0 else np.maximum(abs(x - cx), abs(y - 32)) < 12
+        images[i][inside] = (*list(colors.values())[label[i] // 2], 255)
+    np.save(folder / "images_000.npy", images)
+    np.savez(
+        folder / "index.npz",
+        shard=np.zeros(n, int),
+        row=np.arange(n),
+        caption=np.repeat(label[:, None], 4, 1),
+        object=label,
+        azimuth=azimuth,
+        elevation=np.zeros(n),
+        fov=np.full(n, 40.0),
+        heldout=np.arange(n) % 16 == 0,
+    )
+    (folder / "captions.json").write_text(json.dumps(captions))
+    (folder / "manifest.json").write_text(json.dumps({"hash": "test", "seed": 0, "objects": 6}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return load_corpus(write_corpus(tmp_path_factory.mktemp("data") / "corpus"))
+
+
+@pytest.fixture(scope="module")
+def text():
+    generator = stream(0, "text")
+    return Text(torch.randn(7, 4, 384, generator=generator).half(), torch.ones(7, 4, dtype=torch.bool))
+
+
+@pytest.fixture(scope="module")
+def components(corpus):
+    return principal_components(corpus, 48, stream(0, "components"))
+
+
+def fresh(components) -> EigenDenoiser:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(components, **SMALL)
+
+
+def test_basis_keeps_white_noise_white(components):
+    net = fresh(components)
+    noise = torch.randn(2000, 3, 64, 64, generator=stream(0, "white"))
+    z = net.project(noise, 0.0)
+    assert z.std(0).sub(1).abs().max() < 0.1  # 2000 samples: standard error 0.016 over 48 axes
+    assert (net.basis.T @ net.basis - torch.eye(48)).abs().max() < 1e-4
+
+
+def test_projection_and_image_are_inverse_on_the_span(components):
+    net = fresh(components)
+    z = torch.randn(5, 48, generator=stream(0, "z"))
+    image = torch.nn.functional.interpolate(net.image(z), scale_factor=2, mode="nearest")
+    assert torch.allclose(net.project(image), z, atol=1e-3)
+
+
+def test_untrained_network_is_the_wiener_filter(components):
+    net = fresh(components)
+    t = torch.tensor([990, 700])
+    x = torch.randn(2, 3, 64, 64, generator=stream(0, "x"))
+    (x0,) = net(x, t, torch.zeros(2, 4, 384))
+    alpha, sigma = net.levels[t][:, :1], net.levels[t][:, 1:]
+    gain = alpha * net.variance / (alpha**2 * net.variance + sigma**2)
+    want = net.image(gain * net.project(x, alpha))
+    assert torch.allclose(x0, torch.nn.functional.interpolate(want, scale_factor=2, mode="bilinear"), atol=1e-5)
+
+
+def test_camera_features_wrap_and_forget():
+    camera = torch.tensor([[10.0, 5.0, 40.0], [370.0, 5.0, 40.0], [float("nan")] * 3])
+    features = harmonics(camera)
+    assert torch.allclose(features[0], features[1], atol=1e-5)
+    assert (features[2] == 0).all()
+
+
+def test_mirror_swaps_sides_only():
+    image = torch.zeros(1, 4, 8, 8)
+    image[0, 0, :, 0] = image[0, 3, :, 0] = 1.0
+    flipped = over(image, torch.ones(1), torch.tensor([True]))
+    assert (flipped[0, 0, :, 7] == 1).all() and (flipped[0, 1, :, 7] == -1).all() and (flipped[0, :, :, 0] == 1).all()
+    assert mirrored(torch.tensor([[90.0, 10.0, 40.0]]), torch.tensor([True])).tolist() == [[-90.0, 10.0, 40.0]]
+
+
+def test_backgrounds_are_half_white():
+    grey = backgrounds(4000, stream(0, "bg"))
+    assert 0.45 < (grey == 1).float().mean() < 0.55 and grey.min() < 0.01
+
+
+def test_quantised_weights_come_back_within_a_step(components, tmp_path):
+    net = fresh(components)
+    save_folder(net, tmp_path / "prior")
+    again = load_weights(tmp_path / "prior" / "unet")
+    for name, value in net.state_dict().items():
+        step = value.abs().flatten(1).amax(1).max() / 127 if value.ndim > 1 else torch.tensor(1e-3)
+        assert (again[name] - value).abs().max() <= step, name
+    assert dequantise(quantise(again)).keys() == net.state_dict().keys()
+
+
+def test_training_learns_and_generalises(corpus, text, components, tmp_path):
+    recipe = replace(
+        RECIPES["tiny"], eigen_images=256 * 120, eigen_batch=256, eigen_lr=3e-3, validate=40, checkpoint=1000
+    )
+    net = fresh(components)
+    records = [r for r in train(corpus, text, recipe, net, tmp_path) if r["stage"] == "eigen"]
+    assert records[-1]["heldout"] < 0.97 * records[0]["heldout"] < 0.97  # 1 is the linear denoiser
+
+
+def test_resumed_training_follows_the_same_curve(corpus, text, components, tmp_path):
+    recipe = RECIPES["tiny"]
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir(), halves.mkdir()
+    net = fresh(components)
+    full = list(train_stage(net, copy.deepcopy(net), corpus, text, recipe, "eigen", whole))
+    net2 = fresh(components)
+    run = train_stage(net2, copy.deepcopy(net2), corpus, text, recipe, "eigen", halves)
+    next(run)
+    next(run)  # the checkpoint of step 8 lies between these two
+    run.close()
+    net3 = fresh(components)
+    rest = list(train_stage(net3, copy.deepcopy(net3), corpus, text, recipe, "eigen", halves))
+    assert rest[-1]["heldout"] == full[-1]["heldout"]
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), net3.state_dict().values(), strict=True))
+
+
+def test_learning_rate_rises_and_falls_to_zero():
+    recipe = RECIPES["cpu"]
+    rates = [learning_rate(s, 1000, recipe, 1.0) for s in range(1001)]
+    assert rates[0] < 0.01 and max(rates) == 1.0 and rates[500] == 1.0 and rates[-1] == 0.0
+
+
+def test_missing_corpus_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="sds3d prior corpus"):
+        load_corpus(tmp_path)
