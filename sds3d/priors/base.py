@@ -13,11 +13,12 @@ from sds3d.schedule import Schedule
 
 @dataclass(frozen=True)
 class Cond:
-    """A batch of B conditions. `camera` rows of NaN mean "no camera given"."""
+    """A batch of B conditions. NaN rows of `camera` and `background` mean "not given"."""
 
     tokens: Tensor  # (B, T, D) text token states
     mask: Tensor  # (B, T) bool, True where a token is real
     camera: Tensor | None = None  # (B, 3) azimuth, elevation, fov in degrees
+    background: Tensor | None = None  # (B,) grey level in [0, 1] behind the object
     image: Tensor | None = None  # (B, M, D) image-prompt tokens
 
     def __len__(self) -> int:
@@ -29,38 +30,46 @@ class Cond:
 
     def select(self, index: Tensor) -> Cond:
         """Rows `index` of the batch."""
-        pick = {k: v[index] for k, v in vars(self).items() if v is not None}
-        return replace(self, **pick)
+        return replace(self, **{k: v[index] for k, v in vars(self).items() if v is not None})
 
     def with_camera(self, angles: Tensor | None) -> Cond:
         """The same text seen from `angles` (B, 3); None forgets the camera."""
         return replace(self, camera=angles)
 
+    def with_background(self, grey: Tensor | None) -> Cond:
+        """The same text in front of `grey` (B,); None forgets the background."""
+        return replace(self, background=grey)
+
     @staticmethod
     def cat(conds: list[Cond]) -> Cond:
-        """Conditions of equal length and width one after the other; a missing camera becomes NaN rows."""
-        cameras: Tensor | None = None
-        if any(c.camera is not None for c in conds):
-            cameras = torch.cat(
-                [
-                    c.camera if c.camera is not None else torch.full((len(c), 3), float("nan"), device=c.tokens.device)
-                    for c in conds
-                ]
-            )
+        """Conditions of equal width one after the other; a missing camera or background becomes NaN rows."""
         images = [c.image for c in conds if c.image is not None]
         return Cond(
             torch.cat([c.tokens for c in conds]),
             torch.cat([c.mask for c in conds]),
-            cameras,
+            _cat_or_nan([c.camera for c in conds], conds),
+            _cat_or_nan([c.background for c in conds], conds),
             torch.cat(images) if len(images) == len(conds) else None,
         )
+
+
+def _cat_or_nan(parts: list[Tensor | None], conds: list[Cond]) -> Tensor | None:
+    given = next((p for p in parts if p is not None), None)
+    if given is None:
+        return None
+    return torch.cat(
+        [
+            given.new_full((len(c), *given.shape[1:]), float("nan")) if p is None else p
+            for p, c in zip(parts, conds, strict=True)
+        ]
+    )
 
 
 class Prior(Protocol):
     """A frozen text-to-image diffusion model over x: pixels in [-1, 1] or scaled VAE latents."""
 
     schedule: Schedule
-    capabilities: frozenset[str]  # of {"camera", "image", "depth", "lora"}
+    capabilities: frozenset[str]  # of {"camera", "background", "image", "depth", "lora"}
     size: int  # the image size, in pixels, that `encode` expects
     device: torch.device
     name: str
