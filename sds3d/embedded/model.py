@@ -8,7 +8,10 @@ texture, at low noise only: at high noise there is nothing local to see.
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -133,6 +136,21 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         self.detail = Detail(detail_channels, cond_width)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:
+        """The network of a component folder, whose matrices are stored as int8; keyword arguments as in diffusers.
+        `torch_dtype` casts the layers, not the basis; options of hub downloads do not apply."""
+        from sds3d.embedded.folder import load_weights
+
+        config = json.loads((Path(folder) / "config.json").read_text())
+        network = cls(**{k: v for k, v in config.items() if not k.startswith("_")})
+        network.load_state_dict(load_weights(Path(folder)))
+        for module in network.children():
+            module.to(options.get("torch_dtype") or torch.float32)
+        network.eval()
+        info: dict[str, list[str]] = {"missing_keys": []}  # loading is strict
+        return (network, info) if options.get("output_loading_info") else network
 
     def project(self, x: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
         """(B, 3, 64, 64), whose signal is scaled by alpha -> (B, K) coefficients; unit noise stays unit noise."""
