@@ -7,6 +7,7 @@ error that names the nearest one. YAML files hold short differences, nested or d
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,13 +78,13 @@ def _coerce_number(value: Any, hint: type, key: str) -> Any:
         raise _mismatch(value, hint, key)
     try:
         number = float(value)
-        if hint is int and not number.is_integer():
+        if not math.isfinite(number) or hint is int and not number.is_integer():
             raise ValueError
-        if number != number or number in (float("inf"), float("-inf")):
-            raise ValueError
-        return int(value) if hint is int and not isinstance(value, str) else hint(number)
     except ValueError:
         raise _mismatch(value, hint, key) from None
+    if hint is int and isinstance(value, str) and value.lstrip("+-").isdigit():
+        return int(value)  # exact beyond 2^53
+    return hint(value) if isinstance(value, int) else hint(number)
 
 
 def _coerce_bool(value: str, key: str) -> bool:
@@ -121,9 +122,10 @@ def apply(config: T, values: Mapping[str, Any], prefix: str = "") -> T:
         else:
             here[head] = value
     hints = typing.get_type_hints(type(config))
-    nested = {f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))}  # type: ignore[arg-type]
+    names = {f.name for f in dataclasses.fields(config)}  # type: ignore[arg-type]
+    nested = {name for name in names if dataclasses.is_dataclass(getattr(config, name))}
     for head in here.keys() | below.keys():
-        if head not in hints or (head in below) != (head in nested) or (head in here and head in nested):
+        if head not in names or (head in below) != (head in nested) or (head in here and head in nested):
             bad = head + (f".{next(iter(below[head]))}" if head in below else "")
             raise unknown("setting", prefix + bad, (prefix + key for key, _ in fields(config)))
     changes = {name: coerce(value, hints[name], prefix + name) for name, value in here.items()}

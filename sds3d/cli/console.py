@@ -1,0 +1,119 @@
+"""What a person sees while the engine works: stages, a progress bar, notes, one-line errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sds3d.engine.distill import Record
+
+STATUS_LINES = 10  # per run, where there is no terminal to draw a bar on
+
+
+def error_line(text: str) -> None:
+    """`error: text` on stderr, red on a terminal."""
+    label = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
+    print(f"{label} {text}", file=sys.stderr, flush=True)
+
+
+class Reporter:
+    """Prints what the engine reports: a live bar on a terminal, a few plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(highlight=False)
+        self.bar: Any = None
+        self.task: Any = None
+        self.first: tuple[int, float] | None = None
+
+    def note(self, text: str) -> None:
+        self._end_bar()
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """A finished stage."""
+        self.note(f"  {name:<28} {seconds:6.1f} s")
+
+    def step(self, record: Record) -> None:
+        """A finished step."""
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = (record.step, now - record.ms["total"] / 1e3)
+        done = record.step - self.first[0] + 1
+        rate = done / max(now - self.first[1], 1e-9)
+        left = (record.total - record.step) / rate
+        text = f"{rate:5.1f} it/s  eta {_clock(left)}  {_statistics(record)}"
+        if self.console.is_terminal:
+            self._draw_bar(record, text)
+        elif record.step % max(1, record.total // STATUS_LINES) == 0:
+            self.console.print(f"  step {record.step}/{record.total}  {text}", markup=False, soft_wrap=True)
+        if record.step == record.total:
+            self._end_bar()
+
+    def close(self) -> None:
+        self._end_bar()
+
+    def _draw_bar(self, record: Record, text: str) -> None:
+        if self.bar is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self.bar = Progress(
+                TextColumn("  optimise"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=self.console,
+                refresh_per_second=4,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("optimise", total=record.total, text="")
+        self.bar.update(self.task, completed=record.step, text=text)
+
+    def _end_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _statistics(record: Record) -> str:
+    words = [f"t {record.t:.2f}"]
+    if record.alpha is not None:
+        words.append(f"cover {record.alpha:4.0%}")
+    gradient, cosine = record.stats.get("gradient"), record.stats.get("cosine")
+    if gradient is not None:
+        words.append(f"|g| {gradient:.3g}")
+    if cosine is not None:
+        words.append(f"cos {cosine:+.2f}")
+    return "  ".join(words) + ("  skipped: not finite" if record.skipped else "")
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    """Aligned columns; the last one may wrap. Plain text when it is not a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        widths = [max(len(row[i]) for row in rows) for i in range(len(header) - 1)]
+        for row in rows:
+            console.print(
+                "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]),
+                markup=False,
+                soft_wrap=True,
+            )
+        return
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, name in enumerate(header):
+        drawn.add_column(name, no_wrap=i < len(header) - 1)
+    for row in rows:
+        drawn.add_row(*(cell.replace("[", "\\[") for cell in row))
+    console.print(drawn)

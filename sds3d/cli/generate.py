@@ -1,0 +1,146 @@
+"""generate, resume, export, imagine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import typer
+
+from sds3d.cli import STARTED
+from sds3d.cli.app import app, guarded
+from sds3d.cli.console import Reporter
+
+OUTPUTS = Path("outputs")
+DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or cuda:N.")
+THREADS = typer.Option(None, "--threads", min=1, help="CPU threads; all cores by default.")
+PRIOR = typer.Option(None, "--prior", "-p", help="A name from [bold]list priors[/bold], or a diffusers model folder.")
+SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
+
+
+def use_threads(threads: int | None) -> None:
+    """Before torch and numba are imported: they read these once."""
+    if threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ[name] = str(threads)
+
+
+@app.command(
+    epilog='sds3d generate "a red chair" --seed 3\n\n'
+    'sds3d generate "a corgi" --scene grid --guidance vsd --preset quality\n\n'
+    'sds3d generate "a corgi" --prior /models/stable-diffusion-v1-5 --device cuda\n\n'
+    'sds3d generate "a mug" --set steps=200 --set sds.cfg=10 --set time.hi=0.9'
+)
+@guarded
+def generate(
+    prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
+    scene: Optional[str] = typer.Option(None, "--scene", help="splats or grid."),
+    guidance: Optional[str] = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
+    prior: Optional[str] = PRIOR,
+    preset: Optional[str] = typer.Option(
+        None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
+    ),
+    seed: Optional[int] = SEED,
+    steps: Optional[int] = typer.Option(None, "--steps", help="Optimisation steps."),
+    negative: Optional[str] = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
+    sets: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; may be repeated."
+    ),
+    out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the run's folder is made in."),
+    force: bool = typer.Option(False, "--force", help="Start over what is already there."),
+    device: str = DEVICE,
+    threads: Optional[int] = THREADS,
+) -> None:
+    """Make a 3D asset from a text prompt: mesh, Gaussians, turntable, report.
+
+    The same command again resumes an unfinished run.
+    """
+    use_threads(threads)
+    from sds3d.config import parse_sets
+    from sds3d.prompts import clean
+
+    clean(prompt)  # an empty prompt is told before the slow imports
+    flags = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "negative": negative}
+    overrides: dict[str, Any] = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
+
+    from sds3d.engine.generate import generate as make
+    from sds3d.engine.settings import resolve
+    from sds3d.engine.system import pick_device, set_threads
+
+    settings = resolve(prompt, overrides, preset)
+    set_threads(threads)
+    reporter = Reporter()
+    try:
+        make(settings, out, pick_device(device), force, reporter, STARTED)
+    finally:
+        reporter.close()
+
+
+@app.command(epilog="sds3d resume outputs/a-red-chair-1a2b3c4d")
+@guarded
+def resume(
+    run: Path = typer.Argument(..., help="A run folder."),
+    device: str = DEVICE,
+    threads: Optional[int] = THREADS,
+) -> None:
+    """Go on with a run that was stopped, from its last checkpoint."""
+    use_threads(threads)
+    from sds3d.engine.generate import resume as go_on
+    from sds3d.engine.system import pick_device, set_threads
+
+    set_threads(threads)
+    reporter = Reporter()
+    try:
+        go_on(run, pick_device(device), reporter, STARTED)
+    finally:
+        reporter.close()
+
+
+@app.command(epilog="sds3d export outputs/a-red-chair-1a2b3c4d --format obj --format stl")
+@guarded
+def export(
+    run: Path = typer.Argument(..., help="A run folder."),
+    format: list[str] = typer.Option(["glb"], "--format", "-f", help="glb, obj, ply or stl; may be repeated."),
+    sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An export setting, as export.X=VALUE."),
+    device: str = DEVICE,
+    threads: Optional[int] = THREADS,
+) -> None:
+    """Write other file formats from a run's last checkpoint, at any time."""
+    use_threads(threads)
+    from sds3d.config import parse_sets
+    from sds3d.engine.generate import export_run
+    from sds3d.engine.system import pick_device, set_threads
+
+    set_threads(threads)
+    export_run(run, tuple(format), parse_sets(sets), pick_device(device), Reporter())
+
+
+@app.command(epilog='sds3d imagine "a red chair" --cfg 4 --seed 1')
+@guarded
+def imagine(
+    prompt: str = typer.Argument(..., help="What the prior shall draw."),
+    prior: Optional[str] = PRIOR,
+    seed: Optional[int] = SEED,
+    views: int = typer.Option(8, "--views", min=1, max=64, help="Views around the object, one a column."),
+    rows: int = typer.Option(2, "--rows", min=1, max=32, help="Samples; the views of a row share their noise."),
+    steps: int = typer.Option(50, "--steps", min=1, max=1000, help="Sampling steps."),
+    cfg: float = typer.Option(5.0, "--cfg", help="Classifier-free guidance; 1 is none."),
+    eta: float = typer.Option(0.0, "--eta", min=0.0, max=1.0, help="0: DDIM. 1: ancestral (DDPM)."),
+    elevation: float = typer.Option(15.0, "--elevation", min=-90.0, max=90.0, help="Degrees."),
+    out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder for the picture."),
+    device: str = DEVICE,
+    threads: Optional[int] = THREADS,
+) -> None:
+    """Draw what the prior itself imagines for a prompt, view by view: is a bad asset the prior's fault?"""
+    use_threads(threads)
+    from sds3d.prompts import clean
+
+    text = clean(prompt)
+    from sds3d.engine.imagine import imagine_sheet
+    from sds3d.engine.system import pick_device, set_threads
+
+    set_threads(threads)
+    drawing = {"views": views, "rows": rows, "seed": seed or 0, "steps": steps, "cfg": cfg, "eta": eta}
+    path = imagine_sheet(text, prior or "embedded", out, pick_device(device), elevation=elevation, **drawing)
+    typer.echo(path)

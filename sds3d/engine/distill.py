@@ -1,0 +1,266 @@
+"""THE LOOP: Scene x Camera -> image -> Prior x Objective -> gradient, one record per step.
+
+Nothing here knows which scene, prior or objective it drives. All randomness comes from `stream(seed, purpose, step)`,
+so a run that is stopped and resumed draws what an uninterrupted one draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sds3d.camera import Cameras, sample_cameras
+from sds3d.engine.conditions import Conditions
+from sds3d.engine.meter import Meter
+from sds3d.engine.optim import Optimizers
+from sds3d.engine.settings import Settings
+from sds3d.errors import UserError
+from sds3d.guidance import Context, Objective, distill_gradient, surrogate
+from sds3d.guidance.critic import LoraCritic
+from sds3d.priors.base import Prior
+from sds3d.scenes import SCENES
+from sds3d.scenes.base import Frame, Scene
+from sds3d.schedule import sample_times
+from sds3d.streams import stream
+
+PATIENCE = 10  # steps in a row without a finite gradient before giving up
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did."""
+
+    step: int  # finished steps
+    total: int
+    t: float  # mean share of T
+    loss: float | None  # distillation loss; None when not finite
+    regulariser: float | None
+    critic_loss: float | None
+    alpha: float | None  # mean coverage of the views
+    skipped: bool  # not finite: the scene was left as it was
+    stats: dict[str, float | None]  # guidance.Stats
+    ms: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Distiller:
+    """All that a run needs between two steps; `state_dict` is all that a checkpoint needs."""
+
+    settings: Settings
+    prior: Prior
+    scene: Scene
+    objective: Objective
+    conditions: Conditions
+    optimizers: Optimizers
+    critic: LoraCritic | None
+    meter: Meter
+    size: int
+    white: bool
+    step: int = 0
+    cache: dict[str, Any] = field(default_factory=dict)
+    failures: int = 0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        parts: dict[str, dict[str, Tensor]] = {
+            "scene": self.scene.state_dict(),
+            "optim": self.optimizers.state_dict(),
+            "cache": {k: v for k, v in self.cache.items() if isinstance(v, Tensor)},
+            "critic": self.critic.state_dict() if self.critic is not None else {},
+        }
+        return {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor], step: int) -> None:
+        self.scene.load_state_dict(part(state, "scene"))
+        self.optimizers = Optimizers(self.scene.parameters())
+        self.optimizers.load_state_dict(part(state, "optim"))
+        self.cache = {k: v.to(self.scene.device) for k, v in part(state, "cache").items()}
+        if self.critic is not None:
+            self.critic.load_state_dict(part(state, "critic"))
+        self.step = step
+
+    def close(self) -> None:
+        """Leave the prior as it was found."""
+        if self.critic is not None:
+            self.critic.remove()
+
+
+def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Entries of a checkpoint that belong to `name`, without the prefix."""
+    return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def create_scene(settings: Settings, device: torch.device) -> Scene:
+    return SCENES[settings.scene].create(settings.scene_options, device, stream(settings.seed, "init"))
+
+
+def prepare(settings: Settings, prior: Prior, synchronise: bool = False) -> Distiller:
+    """A run at step 0, on the prior's device; `synchronise` makes its step timings exact on CUDA."""
+    objective: Objective = settings.guidance_options
+    scene = create_scene(settings, prior.device)
+    conditions = Conditions(
+        prior,
+        settings.prompt,
+        settings.negative,
+        objective.needs(),
+        settings.view_prompts,
+        settings.camera_guidance,
+    )
+    background = settings.background if settings.background != "auto" else getattr(prior, "background", "random")
+    return Distiller(
+        settings=settings,
+        prior=prior,
+        scene=scene,
+        objective=objective,
+        conditions=conditions,
+        optimizers=Optimizers(scene.parameters()),
+        critic=LoraCritic(prior, settings.critic, stream(settings.seed, "critic-init")) if objective.critic else None,
+        meter=Meter(prior.device, synchronise),
+        size=settings.size or prior.size,
+        white=background == "white",
+    )
+
+
+def distill(run: Distiller) -> Iterator[Record]:
+    """Steps until the end, yielding after each; the caller may save, draw or stop between two of them.
+
+    Raises UserError after PATIENCE steps in a row whose numbers are not finite.
+    """
+    while run.step < run.settings.steps:
+        yield _step(run)
+
+
+def _step(run: Distiller) -> Record:
+    settings, step, meter = run.settings, run.step, run.meter
+    progress = step / settings.steps
+    meter.start()
+    cameras = draw_cameras(settings, step).to(run.scene.device)
+    background = draw_background(settings, step, run.white).to(run.scene.device)
+    conds = run.conditions.at(cameras)
+    fraction = draw_times(settings, progress, step)
+    t = run.prior.schedule.timestep(fraction).to(run.prior.device)
+    meter.lap("rest")
+
+    frame = run.scene.render(cameras, run.size, background)
+    penalty = run.scene.regulariser(frame, progress)
+    meter.lap("renderer")
+
+    image = frame.rgb.detach().requires_grad_()  # cuts the graph between the prior's half and the renderer's
+    x = run.prior.encode(image)
+    noise = stream(settings.seed, "noise", step)
+    context = Context(x.detach(), conds, run.prior, noise, progress, run.critic, cache=run.cache)
+    g, stats = distill_gradient(run.objective, context, t)
+    loss = settings.guidance_weight * surrogate(x, g)
+    (pixel_gradient,) = torch.autograd.grad(loss, image)
+    meter.lap("prior")
+
+    run.optimizers.zero_grad()
+    ends, seeds = [frame.rgb], [pixel_gradient]
+    if penalty.requires_grad:
+        ends, seeds = [*ends, penalty], [*seeds, torch.ones_like(penalty)]
+    torch.autograd.backward(ends, seeds)
+    meter.lap("renderer")
+
+    numbers = _numbers(loss, penalty, frame, stats.nonfinite, run.optimizers.gradients())
+    skipped = not all(map(math.isfinite, numbers.values())) or numbers["nonfinite"] > 0
+    meter.lap("rest")
+    critic_loss = None
+    if skipped:
+        _count_failure(run, numbers)
+    else:
+        run.failures = 0
+        critic_loss = _update(run, frame, context, progress)
+    run.step += 1
+    finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+    return Record(
+        step=run.step,
+        total=settings.steps,
+        t=fraction.mean().item(),
+        loss=finite["loss"],
+        regulariser=finite["regulariser"],
+        critic_loss=critic_loss,
+        alpha=finite["alpha"],
+        skipped=skipped,
+        stats=stats.as_dict(),
+        ms=meter.read(),
+    )
+
+
+def _update(run: Distiller, frame: Frame, context: Context, progress: float) -> float | None:
+    """Optimisers, critic and the scene's housekeeping; returns the critic's loss."""
+    settings, step, meter = run.settings, run.step, run.meter
+    adams = run.optimizers.by_name
+    run.scene.after_backward(step, settings.steps, frame, adams)
+    run.optimizers.step(progress)
+    meter.lap("optimiser")
+    critic_loss = None
+    if run.critic is not None:
+        generator = stream(settings.seed, "critic", step)
+        critic_loss = run.critic.train_step(context.x, context.conds["critic"], generator)
+    meter.lap("prior")
+    run.scene.after_step(step, settings.steps, frame, adams, stream(settings.seed, "scene", step))
+    meter.lap("optimiser")
+    return critic_loss
+
+
+def draw_cameras(settings: Settings, step: int) -> Cameras:
+    c = settings.camera
+    return sample_cameras(settings.views, stream(settings.seed, "camera", step), c.elevation, c.fov, c.zoom)
+
+
+def draw_background(settings: Settings, step: int, white: bool) -> Tensor:
+    """(B, 3): white, or for a share of the views a uniform random colour."""
+    background = torch.ones(settings.views, 3)
+    if white:
+        return background
+    generator = stream(settings.seed, "background", step)
+    chosen = torch.rand(settings.views, 1, generator=generator) < settings.random_background
+    return torch.where(chosen, torch.rand(settings.views, 3, generator=generator), background)
+
+
+def draw_times(settings: Settings, progress: float, step: int) -> Tensor:
+    """(B,) shares of T."""
+    time = settings.time
+    n = settings.views if time.per == "view" else 1
+    fraction = sample_times(
+        time.policy, progress, n, stream(settings.seed, "time", step), time.hi, time.lo, time.jitter
+    )
+    return fraction.expand(settings.views)
+
+
+def _numbers(
+    loss: Tensor, penalty: Tensor, frame: Frame, nonfinite: Tensor, gradients: list[Tensor]
+) -> dict[str, float]:
+    """Plain numbers of the step, with one device synchronisation. A sum is finite only if its terms are."""
+    total = torch.stack([g.detach().sum(dtype=torch.float32) for g in gradients]).sum() if gradients else loss * 0
+    values = {
+        "loss": loss,
+        "regulariser": penalty,
+        "alpha": frame.alpha.mean(),
+        "image": frame.rgb.sum(),
+        "nonfinite": nonfinite,
+        "gradient": total,
+    }
+    stacked = torch.stack([v.detach().float().reshape(()).to(loss.device) for v in values.values()])
+    return dict(zip(values, stacked.tolist(), strict=True))
+
+
+def _count_failure(run: Distiller, numbers: dict[str, float]) -> None:
+    run.failures += 1
+    run.optimizers.zero_grad()
+    if run.failures < PATIENCE:
+        return
+    image, guidance = math.isfinite(numbers["image"]), numbers["nonfinite"] == 0
+    where = "rendered images" if not image else "prior's predictions" if not guidance else "scene's gradients"
+    hint = "use a prior in float32" if where.startswith("prior") else "lower the scene's learning rates"
+    raise UserError(
+        f"stopped at step {run.step}: the {where} were not finite {PATIENCE} steps in a row; {hint} "
+        "and resume from the last checkpoint"
+    )

@@ -1,0 +1,172 @@
+"""A run folder: what is in it, how it is found, started over, locked and continued."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sds3d.config import read_yaml, write_yaml
+from sds3d.engine import checkpoint
+from sds3d.engine.distill import Distiller
+from sds3d.engine.settings import Settings, from_values
+from sds3d.errors import UserError
+from sds3d.files import replacing, write_bytes
+from sds3d.prompts import slug
+
+PRODUCTS = ("views.png", "turntable.mp4", "turntable.gif", "report.html", "result.json")
+OWN = ("config.yaml", "metrics.jsonl", "checkpoint.safetensors", "preview/*.png", "asset*", *PRODUCTS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run and the settings that made it."""
+
+    folder: Path
+    settings: Settings
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def previews(self) -> Path:
+        return self.folder / "preview"
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / "result.json").is_file()
+
+    def save(self, run: Distiller) -> None:
+        """Checkpoint the loop at its current step."""
+        checkpoint.save(self.checkpoint, run.state_dict(), {"step": run.step, "settings": self.settings.hash})
+
+    def restore(self, run: Distiller) -> bool:
+        """Put the loop where the checkpoint left it; False when there is none. Later metrics are cut off."""
+        if not self.checkpoint.exists():
+            return False
+        tensors, header = checkpoint.load(self.checkpoint)
+        try:
+            run.load_state_dict(tensors, int(header["step"]))
+        except (KeyError, ValueError, RuntimeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{self.checkpoint} does not fit {self.folder / 'config.yaml'} ({reason}): "
+                "start again with sds3d generate --force"
+            ) from error
+        cut_metrics(self.metrics, run.step)
+        return True
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Marks the run complete: written last."""
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+        write_bytes(self.folder / "result.json", text.encode() + b"\n")
+
+
+def create(settings: Settings, root: Path, force: bool = False) -> Run:
+    """The run of `settings` under `root`, its folder made and config.yaml written; `force` empties an old one."""
+    run = Run(root / f"{slug(settings.prompt)}-{settings.hash}", settings)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {run.folder}: {error.strerror}; choose another with --out") from None
+    if force:
+        _clear(run.folder, OWN)
+    config = run.folder / "config.yaml"
+    if not config.exists():
+        write_bytes(config, write_yaml(settings.as_dict()).encode())
+    return run
+
+
+def load(folder: Path) -> Run:
+    """The run in an existing folder."""
+    config = folder / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{folder} is not a run folder: it has no config.yaml")
+    return Run(folder, from_values(read_yaml(config)))
+
+
+def _clear(folder: Path, patterns: tuple[str, ...]) -> None:
+    """Remove what a run writes, and nothing else that someone may have put there."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process works in a folder; the lock goes with the process, however it ends. Leftovers of a killed
+    one (temporary files) are swept."""
+    with open(_lock_file(folder), "w") as file:
+        if not _lock(file):
+            raise UserError(f"another sds3d is working in {folder}: wait for it or choose another seed")
+        _clear(folder, (".*.part*", "preview/.*.part*"))
+        for leftover in folder.glob(".staging-*"):
+            _remove_tree(leftover)
+        yield
+
+
+def _lock_file(folder: Path) -> Path:
+    path = folder / ".lock"
+    try:
+        path.touch()
+    except OSError as error:
+        raise UserError(f"cannot write in {folder}: {error.strerror}; choose another folder with --out") from None
+    return path
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # no advisory locks on this system: rely on the user
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A scratch folder whose files move into `folder` together when the block ends well, or vanish."""
+    scratch = folder / f".staging-{os.getpid()}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        yield scratch
+        for path in sorted(p for p in scratch.iterdir() if not p.name.startswith(".")):
+            os.replace(path, folder / path.name)
+    finally:
+        _remove_tree(scratch)
+
+
+def _remove_tree(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines after `step`, and a last line that a kill left unfinished."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            wanted = line.endswith("\n") and json.loads(line)["step"] <= step
+        except (ValueError, KeyError, TypeError):
+            wanted = False
+        if not wanted:
+            break
+        kept.append(line)
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,188 @@
+"""Everything that decides what a run makes, as one frozen value, and how it is put together.
+
+Order of precedence: typed defaults < preset < command-line flags < --set. Options of scenes and objectives are keyed
+by their names (`splats.count`, `sds.cfg`), so that one preset can hold values for all of them; `scene.X` and
+`guidance.X` mean those of the chosen ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sds3d.config import apply, flatten, load_preset, to_dict
+from sds3d.errors import UserError, unknown
+from sds3d.export import ExportConfig
+from sds3d.guidance import GUIDANCE
+from sds3d.guidance.critic import CriticConfig
+from sds3d.priors import PRIORS
+from sds3d.prompts import clean
+from sds3d.scenes import SCENES
+from sds3d.schedule import TIME_POLICIES
+
+NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
+COSMETIC = ("preset", "checkpoint_every", "preview_every")  # no part of the result's identity
+
+
+@dataclass(frozen=True)
+class TimeSettings:
+    """Which noise levels are asked, as shares of the prior's T."""
+
+    policy: str = "sqrt"  # a name in schedule.TIME_POLICIES
+    hi: float = 0.98
+    lo: float = 0.02
+    jitter: float = 0.02  # least width of the band
+    per: Literal["view", "batch"] = "view"  # one draw per view, or one for all views of a step
+
+    def __post_init__(self) -> None:
+        if self.policy not in TIME_POLICIES:
+            raise unknown("time.policy", self.policy, TIME_POLICIES)
+        if not 0 <= self.lo < self.hi <= 1:
+            raise UserError(f"time.lo and time.hi need 0 <= lo < hi <= 1, not {self.lo} and {self.hi}")
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Ranges that a step's cameras are drawn from; azimuth always covers the circle."""
+
+    elevation: tuple[float, float] = (-10.0, 50.0)  # degrees
+    fov: tuple[float, float] = (35.0, 45.0)  # degrees
+    zoom: tuple[float, float] = (1.0, 1.0)  # multiplies the distance at which the unit ball fits
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("elevation", -90, 90), ("fov", 1, 150), ("zoom", 0.1, 10)):
+            a, b = getattr(self, name)
+            if not low <= a <= b <= high:
+                raise UserError(f"camera.{name} needs two rising values within {low} and {high}, not {a}, {b}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    prompt: str = ""
+    negative: str = NEGATIVE  # what csd and nfsd push away from
+    seed: int = 0
+    preset: str = "default"
+    prior: str = "embedded"
+    guidance: str = "sds"
+    scene: str = "splats"
+    steps: int = 400
+    views: int = 8  # cameras per step, one batch
+    size: int = 0  # pixels of a rendered view; 0 takes what the prior sees
+    background: Literal["auto", "white", "random"] = "auto"  # auto asks the prior
+    random_background: float = 0.5  # share of the views on a random colour, where backgrounds are random
+    view_prompts: bool | None = None  # "..., side view"; None: only for priors without camera conditioning
+    camera_guidance: bool = False  # does the null condition forget the camera, so that guidance pushes it too?
+    guidance_weight: float = 1.0  # of the distillation loss against the scene's regularisers
+    checkpoint_every: int = 100
+    preview_every: int = 100
+    formats: tuple[str, ...] = ("glb", "ply")
+    time: TimeSettings = field(default_factory=TimeSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    scene_options: Any = None
+    guidance_options: Any = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("views", 1), ("size", 0), ("checkpoint_every", 1), ("preview_every", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.guidance not in GUIDANCE:
+            raise unknown("guidance", self.guidance, GUIDANCE)
+        if self.scene not in SCENES:
+            raise unknown("scene", self.scene, SCENES)
+        if not 0 <= self.random_background <= 1:
+            raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, with the options under the chosen names: what config.yaml holds."""
+        values = to_dict(self)
+        values[self.scene] = values.pop("scene_options") or {}
+        values[self.guidance] = values.pop("guidance_options") or {}
+        return values
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits of everything that decides the result."""
+        values = {k: v for k, v in self.as_dict().items() if k not in COSMETIC}
+        text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def default_preset(prior: str) -> str:
+    """The preset tuned for the embedded prior, or the one for Stable Diffusion's size of model."""
+    return "default" if prior == Settings.prior else "diffusers"
+
+
+def _anchor(prior: str) -> str:
+    """A folder's path made absolute, so that a run can be resumed from anywhere."""
+    path = Path(prior).expanduser()
+    return prior if prior in PRIORS or not path.exists() else str(path.resolve())
+
+
+def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None) -> Settings:
+    """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key."""
+    preset = preset or default_preset(str(overrides.get("prior", Settings.prior)))
+    base = load_preset(preset)
+    chosen = {**base, **overrides}
+    scene, guidance = str(chosen.get("scene", Settings.scene)), str(chosen.get("guidance", Settings.guidance))
+    mine = _aliases(overrides, scene, guidance)
+    if "prior" in mine:
+        mine["prior"] = _anchor(str(mine["prior"]))
+    _refuse_unused(mine, scene, guidance)
+    return from_values({**base, **mine, "prompt": clean(prompt), "preset": preset})
+
+
+def from_values(values: Mapping[str, Any]) -> Settings:
+    """Settings from nested or dotted values; options of scenes and objectives not chosen are checked and left out."""
+    plain, by_name = _split(flatten(values))
+    settings = apply(Settings(), plain)
+    options = {name: apply(_options(name), inner, f"{name}.") for name, inner in by_name.items()}
+    return apply_options(settings, options)
+
+
+def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """The settings with the options of the chosen scene and guidance, or their defaults."""
+    scene, guidance = (options.get(n) or _options(n) for n in (settings.scene, settings.guidance))
+    return replace(settings, scene_options=scene, guidance_options=guidance)
+
+
+def _options(name: str) -> Any:
+    return SCENES[name].config() if name in SCENES else GUIDANCE[name]()
+
+
+def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """(settings proper, options by scene or guidance name)."""
+    plain: dict[str, Any] = {}
+    by_name: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        if rest and (head in SCENES or head in GUIDANCE):
+            by_name.setdefault(head, {})[rest] = value
+        elif head in ("scene_options", "guidance_options"):
+            raise unknown("setting", key, ("scene", "guidance"))
+        else:
+            plain[key] = value
+    return plain, by_name
+
+
+def _aliases(values: Mapping[str, Any], scene: str, guidance: str) -> dict[str, Any]:
+    names = {"scene": scene, "guidance": guidance}
+    renamed = {}
+    for key, value in values.items():
+        head, dot, rest = key.partition(".")
+        renamed[f"{names.get(head, head)}.{rest}" if dot else key] = value
+    return renamed
+
+
+def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str) -> None:
+    """An option of something not chosen is a mistake when the user wrote it (and fine in a preset)."""
+    for key in values:
+        head, dot, _ = key.partition(".")
+        for kind, names, name in (("scene", SCENES, scene), ("guidance", GUIDANCE, guidance)):
+            if dot and head in names and head != name and name in names:
+                raise UserError(f"{key} has no effect: the {kind} is {name!r}; add --{kind} {head} or leave it out")
