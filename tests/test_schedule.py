@@ -1,0 +1,89 @@
+"""Schedules against diffusers, weights against their formulas, time policies against their published shapes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sds3d.guidance.base import q_sample
+from sds3d.schedule import TIME_POLICIES, WEIGHTS, Schedule, cosine, sample_times, scaled_linear
+from sds3d.streams import stream
+
+CASES = [
+    pytest.param(cosine(), {"beta_schedule": "squaredcos_cap_v2"}, id="cosine"),
+    pytest.param(
+        scaled_linear(),
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        id="scaled_linear",
+    ),
+]
+
+
+@pytest.mark.parametrize("scheduler", ["DDPMScheduler", "DDIMScheduler"])
+@pytest.mark.parametrize(("schedule", "config"), CASES)
+def test_alphas_cumprod_matches_diffusers(schedule: Schedule, config: dict, scheduler: str) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = getattr(diffusers, scheduler)(num_train_timesteps=1000, **config).alphas_cumprod
+    assert schedule.steps == 1000
+    assert torch.allclose(schedule.alphas_cumprod.float(), theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("schedule", "config"), CASES)
+def test_q_sample_matches_diffusers_add_noise(schedule: Schedule, config: dict) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDPMScheduler(num_train_timesteps=1000, **config)
+    x, n = torch.randn(5, 3, 4, 4, generator=stream(0, "x")), torch.randn(5, 3, 4, 4, generator=stream(0, "n"))
+    t = torch.tensor([0, 1, 250, 700, 999])
+    assert torch.allclose(q_sample(x, t, n, schedule).z, theirs.add_noise(x, n, t), atol=2e-6)
+
+
+@pytest.mark.parametrize("schedule", [cosine(), scaled_linear(500)])
+def test_variance_preserving_and_decreasing(schedule: Schedule) -> None:
+    t = torch.arange(schedule.steps)
+    alpha, sigma = schedule.alpha_sigma(t, torch.zeros(schedule.steps, 1, dtype=torch.float64))
+    assert torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-12)
+    assert (schedule.alphas_cumprod.diff() < 0).all()
+
+
+def test_alpha_sigma_follows_dtype_and_rank() -> None:
+    alpha, sigma = cosine().alpha_sigma(torch.tensor([3, 500]), torch.zeros(2, 3, 4, 4, dtype=torch.float16))
+    assert alpha.shape == sigma.shape == (2, 1, 1, 1)
+    assert alpha.dtype == sigma.dtype == torch.float16
+
+
+def test_timestep_is_clamped() -> None:
+    assert cosine().timestep(torch.tensor([0.0, 0.5, 0.98, 1.0, 1.2])).tolist() == [0, 500, 980, 999, 999]
+
+
+def test_weights_are_their_formulas() -> None:
+    a, s = torch.tensor(0.6), torch.tensor(0.8)
+    expected = {"sds": 0.64, "uniform": 1.0, "lambda": 0.8 / 0.6, "alpha": 0.6, "fantasia3d": 0.6 * 0.64}
+    assert {name: w(a, s).item() for name, w in WEIGHTS.items()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("policy", "p", "band"),
+    [
+        ("uniform", 0.7, (0.02, 0.98)),
+        ("linear", 0.5, (0.5, 0.5)),
+        ("sqrt", 0.25, (0.5, 0.5)),
+        ("sqrt", 1.0, (0.02, 0.02)),
+        ("two_stage", 0.49, (0.02, 0.98)),
+        ("two_stage", 0.5, (0.02, 0.5)),
+    ],
+)
+def test_time_bands(policy: str, p: float, band: tuple[float, float]) -> None:
+    assert TIME_POLICIES[policy](p, 0.98, 0.02) == pytest.approx(band)
+
+
+@pytest.mark.parametrize("policy", sorted(TIME_POLICIES))
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_sampled_times_fill_their_band(policy: str, p: float) -> None:
+    low, high = TIME_POLICIES[policy](p, 0.98, 0.02)
+    low = max(min(low, high - 0.02), 0.0)
+    times = sample_times(policy, p, 4000, stream(0, "time"))
+    assert times.min() >= low and times.max() <= high
+    standard_error = (high - low) / math.sqrt(12 * 4000)
+    assert abs(times.mean().item() - (low + high) / 2) < 5 * standard_error
