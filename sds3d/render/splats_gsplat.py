@@ -1,0 +1,28 @@
+"""Gaussians through gsplat's CUDA rasteriser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sds3d.camera import Cameras
+from sds3d.render.projection import DILATION, NEAR, Raster
+
+
+def rasterize(
+    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int
+) -> Raster:
+    """Raster of N Gaussians in B views on a CUDA device; the first call may compile gsplat's extension."""
+    from gsplat import rasterization
+
+    intrinsics = torch.eye(3, device=means.device).repeat(len(cameras), 1, 1)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = cameras.focal(size)
+    intrinsics[:, :2, 2] = size / 2
+    sums, alpha, meta = rasterization(
+        means, quats, scales, opacities, colors, cameras.world_to_camera(), intrinsics, size, size,
+        near_plane=NEAR, eps2d=DILATION, packed=False, render_mode="RGB+D", rasterize_mode="classic",
+    )  # fmt: skip
+    means2d: Tensor = meta["means2d"]
+    if means2d.requires_grad:
+        means2d.retain_grad()
+    return Raster(sums.permute(0, 3, 1, 2), 1 - alpha.permute(0, 3, 1, 2), means2d, meta["radii"].float())
