@@ -44,8 +44,12 @@ class ByCondition:
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         self.forwards.append(len(x_t))
-        rows = [self.models[int(k)].predict(x_t[i : i + 1], t[i : i + 1], cond) for i, k in enumerate(cond.tokens)]
-        return torch.cat(rows)
+        index = cond.tokens.flatten().long()
+        eps = torch.empty_like(x_t, dtype=torch.promote_types(x_t.dtype, torch.float32))
+        for i in index.unique():
+            rows = (index == i).nonzero()[:, 0]
+            eps[rows] = self.models[i].predict(x_t[rows], t[rows], cond.select(rows))
+        return eps
 
 
 def means(seed: int = 0) -> dict[str, Tensor]:
@@ -59,7 +63,9 @@ def gaussians(std: float = 0.7, seed: int = 0) -> ByCondition:
     return ByCondition([gaussian(mean, std) for mean in means(seed).values()])
 
 
-def context(x: Tensor, prior: object, progress: float = 0.0, critic: CriticLike | None = None, seed: int = 0) -> Context:
+def context(
+    x: Tensor, prior: object, progress: float = 0.0, critic: CriticLike | None = None, seed: int = 0
+) -> Context:
     conds = {name: cond(i) for i, name in enumerate(CONDS)}
     generator = torch.Generator().manual_seed(seed)
     return Context(x, conds, prior, generator, progress=progress, critic=critic)  # type: ignore[arg-type]

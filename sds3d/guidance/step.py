@@ -39,8 +39,9 @@ class Stats:
 def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tensor, Stats]:
     """g (B, C, h, w), the gradient of the objective with respect to `c.x`, at integer timesteps t (B,).
 
-    Order of OBJECTIVES 3.4: combine, weight, the objective's own post-op (masks, balance, rescale), target clamp,
-    per-pixel clip, finite check. Non-finite elements are counted in the statistics and set to zero.
+    In this order: combine, weight, the objective's own post-op (masks, balance, rescale), finite check, target clamp,
+    per-pixel clip. The check counts non-finite elements for the statistics and sets them to zero; it comes before the
+    clamps because those would turn an infinity into a number, or spread it over a pixel's channels.
     """
     c.nfe.clear()
     with torch.no_grad():
@@ -50,12 +51,12 @@ def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tenso
         w = WEIGHTS[objective.weight](state.alpha, state.sigma)
         raw = w * objective.combine(e, states, c)
         g = objective.post(raw, states, c)
+        finite = raw.isfinite() & g.isfinite()
+        g = torch.where(finite, g, torch.zeros_like(g))
         if objective.clamp > 0:
             g = clamp_target(g, c.x, w, state.sigma / state.alpha, objective.clamp)
         if objective.clip > 0:
             g = clip_pixels(g, objective.clip)
-        finite = raw.isfinite() & g.isfinite()
-        g = torch.where(finite, g, torch.zeros_like(g))
         return g, _statistics(g, e, states, finite, c)
 
 
