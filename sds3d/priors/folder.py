@@ -1,0 +1,198 @@
+"""Reading a model folder in diffusers' format: only weights in safetensors, only classes on a short list.
+
+No DiffusionPipeline is built: it would import and load parts (safety checker, image processor) that nobody asks for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sds3d.errors import UserError
+
+# Component -> the (library, class) pairs it may name in model_index.json and the module that defines them. Importing
+# the module instead of the whole library saves seconds.
+CLASSES: dict[str, dict[tuple[str, str], str]] = {
+    "unet": {
+        ("diffusers", "UNet2DConditionModel"): "diffusers.models.unets.unet_2d_condition",
+        ("sds3d.embedded.model", "EigenDenoiser"): "sds3d.embedded.model",
+    },
+    "vae": {("diffusers", "AutoencoderKL"): "diffusers.models.autoencoders.autoencoder_kl"},
+    "text_encoder": {
+        ("transformers", "CLIPTextModel"): "transformers.models.clip.modeling_clip",
+        ("sds3d.priors.minilm", "MiniLMEncoder"): "sds3d.priors.minilm",
+    },
+    "tokenizer": {
+        ("transformers", "CLIPTokenizer"): "transformers",
+        ("transformers", "CLIPTokenizerFast"): "transformers",
+    },
+}
+LIBRARIES = ("diffusers", "transformers", "sds3d")
+SUPPORTED = "Stable Diffusion 1.x and 2.x (UNet2DConditionModel, AutoencoderKL, CLIPTextModel) and sds3d's own priors"
+NOT_SUPPORTED = ("transformer", "prior", "text_encoder_2", "text_encoder_3")
+CONVERT = "python -c \"from diffusers import DiffusionPipeline as P; P.from_pretrained('{0}').save_pretrained('{0}')\""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of a model folder, checked but not loaded."""
+
+    name: str
+    cls: str
+    module: str
+    folder: Path
+    variant: str | None = None  # "fp16" when only model.fp16.safetensors is there
+    parameters: int = 0  # numbers in its weight files
+
+
+def load_components(folder: str | Path, dtypes: Mapping[str, torch.dtype] | None = None) -> dict[str, Any]:
+    """The components of a model folder: "unet", "text_encoder", and where the layout has them "vae" and "tokenizer",
+    as modules in eval mode, frozen; "scheduler" as its config (a dict). `dtypes` are by component, float32 if absent.
+
+    Raises UserError, in one line, for anything missing, broken or of another layout.
+    """
+    folder = Path(folder).expanduser()
+    parts = inspect(folder)
+    loaded: dict[str, Any] = {part.name: load_part(part, (dtypes or {}).get(part.name)) for part in parts}
+    loaded["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json", folder)
+    return loaded
+
+
+def inspect(folder: Path) -> list[Part]:
+    """The parts that `load_components` would load, after all checks that need no heavy import."""
+    index = read_index(folder)
+    pipeline = index.get("_class_name", "?")
+    foreign = [name for name in NOT_SUPPORTED if _pair(index, name)]
+    if foreign or not _pair(index, "unet"):
+        why = f"has {foreign[0]}" if foreign else "has no unet"
+        raise UserError(f"{folder} ({pipeline}) {why}, which sds3d cannot use: it reads {SUPPORTED}")
+    pairs = {name: pair for name in CLASSES if (pair := _pair(index, name))}
+    for needed in ("text_encoder", "scheduler"):
+        if not _pair(index, needed):
+            raise UserError(f"{folder} has no {needed} in model_index.json: it is not a complete text-to-image model")
+    read_json(folder / "scheduler" / "scheduler_config.json", folder)
+    return [_part(folder, name, *pair) for name, pair in pairs.items()]
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """model_index.json of a folder that exists."""
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a single file; sds3d reads model folders: convert it with "
+            "diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+        )
+    if not folder.is_dir():
+        raise UserError(f"there is no model folder {folder}: give the folder that holds model_index.json")
+    if not (folder / "model_index.json").is_file():
+        raise UserError(f"{folder} has no model_index.json: it is not a model folder in diffusers' format")
+    return read_json(folder / "model_index.json", folder)
+
+
+def read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """A JSON object from inside the model folder."""
+    if not path.is_file():
+        raise UserError(f"{folder} lacks {path.relative_to(folder)}: download or copy the model again")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is not readable JSON ({_line(error)}): download or copy the model again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object: download or copy the model again")
+    return value
+
+
+def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
+    """Import the part's class and load it. No network access, no pickle, no code from the folder."""
+    cls = getattr(importlib.import_module(part.module), part.cls)
+    try:
+        if part.module.startswith("sds3d.priors."):
+            return cls.from_pretrained(part.folder)
+        if part.name == "tokenizer":
+            return cls.from_pretrained(str(part.folder), local_files_only=True)
+        model, info = cls.from_pretrained(
+            str(part.folder),
+            local_files_only=True,
+            use_safetensors=True,
+            torch_dtype=dtype or torch.float32,
+            variant=part.variant,
+            output_loading_info=True,
+        )
+    except UserError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"cannot load {part.name} from {part.folder}: {_line(error)}") from error
+    if info["missing_keys"]:
+        some = sorted(info["missing_keys"])
+        raise UserError(f"the weights in {part.folder} lack {len(some)} of the model's tensors, for one {some[0]}")
+    return model.eval().requires_grad_(False)
+
+
+def _part(folder: Path, name: str, library: str, cls: str) -> Part:
+    """The checked part `name` of the folder."""
+    if library.split(".")[0] not in LIBRARIES:
+        raise UserError(
+            f"{folder} wants its {name} from {library!r}; only {', '.join(LIBRARIES)} are allowed, "
+            "since other code would be run unseen"
+        )
+    if (library, cls) not in CLASSES[name]:
+        raise UserError(f"{folder} has a {name} of class {cls}, which sds3d cannot use: it reads {SUPPORTED}")
+    home = folder / name
+    if not home.is_dir():
+        raise UserError(f"{folder} lacks the folder {name}, which model_index.json names: download the model again")
+    if name == "tokenizer":
+        return Part(name, cls, CLASSES[name][library, cls], home)
+    read_json(home / "config.json", folder)
+    if library == "sds3d.priors.minilm":
+        return Part(name, cls, CLASSES[name][library, cls], home)
+    files = _weight_files(home, folder)
+    variant = "fp16" if files[0].name.endswith(".fp16.safetensors") else None
+    return Part(name, cls, CLASSES[name][library, cls], home, variant, sum(map(_count, files)))
+
+
+def _weight_files(home: Path, folder: Path) -> list[Path]:
+    """The safetensors files to load, the full-precision ones first; UserError if there are none."""
+    files = sorted(home.glob("*.safetensors"))
+    plain = [f for f in files if f.name in ("model.safetensors", "diffusion_pytorch_model.safetensors")]
+    shards = [f for f in files if "-of-" in f.name]
+    fp16 = [f for f in files if f.name.endswith(".fp16.safetensors")]
+    chosen = plain or shards or fp16
+    if not chosen and (any(home.glob("*.bin")) or any(home.glob("*.ckpt"))):
+        raise UserError(
+            f"{home} holds only pickled weights, which can run code and are not loaded: if you trust them, convert "
+            f"with {CONVERT.format(folder)}"
+        )
+    if not chosen:
+        raise UserError(f"{home} holds no weights (*.safetensors): download or copy the model again")
+    return chosen
+
+
+def _count(file: Path) -> int:
+    """Numbers in a safetensors file, by its header; UserError if the file is broken or cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="pt") as tensors:
+            return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is broken or cut short ({_line(error)}): download or copy it again") from error
+
+
+def _pair(index: Mapping[str, Any], name: str) -> tuple[str, str] | None:
+    """The [library, class] of a component, None if absent or null."""
+    value = index.get(name)
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return value[0], value[1]
+    return None
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, cut to a readable length."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
