@@ -48,7 +48,7 @@ def random_predictions(seed: int = 0, t: int = 500) -> tuple[dict[Call, Tensor],
 
 
 def combined(objective: Distillation, e: dict[Call, Tensor], states: dict[str, State], c: Context) -> Tensor:
-    return objective.combine({call: e[call] for call in objective.calls(c, states)}, states, c)  # type: ignore[attr-defined]
+    return objective.combine({call: e[call] for call in objective.calls(c, states)}, states, c)
 
 
 @pytest.fixture
@@ -77,7 +77,9 @@ def test_o5_vsd_with_the_null_prediction_or_the_noise_as_critic() -> None:
     csd = combined(CSD(negative_end=0.0), e, states, c)
     as_null = e | {Call("critic"): e[Call("null")]}
     assert close(combined(VSD(cfg=7.5), as_null, states, c), 7.5 * csd)
-    as_noise = e | {Call("critic"): states["t"].noise}
+    noise = states["t"].noise
+    assert noise is not None
+    as_noise = e | {Call("critic"): noise}
     assert torch.equal(combined(VSD(cfg=7.5), as_noise, states, c), combined(SDS(cfg=7.5), e, states, c))
 
 
@@ -168,7 +170,7 @@ def test_o30_one_batched_forward_equals_separate_calls(objective: Distillation, 
     prior = gaussians()
     c = context(images(), prior, critic=critic)
     states = objective.states(c, torch.tensor([100, 400, 800]))
-    calls = objective.calls(c, states)  # type: ignore[attr-defined]
+    calls = objective.calls(c, states)
     together = evaluate(calls, states, c)
     assert prior.forwards == [3 * sum(call.network == "prior" for call in calls)]
     for call in calls:
@@ -238,7 +240,7 @@ def test_needs_names_exactly_what_the_calls_use(name: str) -> None:
     for c.progress in (0.0, 0.2, 1.0):
         for t in (100, 500):
             states = objective.states(c, torch.full((3,), t))
-            used |= {call.cond for call in objective.calls(c, states)}  # type: ignore[attr-defined]
+            used |= {call.cond for call in objective.calls(c, states)}
     assert used == objective.needs()
     assert objective.critic == any(name.startswith("critic") for name in used)
     assert objective.summary and "\n" not in objective.summary

@@ -76,11 +76,16 @@ class Context:
 class Objective(Protocol):
     """What the step asks of an objective; `Distillation` gives all but `calls` and `combine`."""
 
-    weight: str  # a name in schedule.WEIGHTS
-    clamp: float
-    clip: float
     critic: ClassVar[bool]
-    summary: ClassVar[str]
+
+    @property
+    def weight(self) -> str: ...
+
+    @property
+    def clamp(self) -> float: ...
+
+    @property
+    def clip(self) -> float: ...
 
     def needs(self) -> frozenset[str]: ...
 
@@ -94,7 +99,7 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(Objective):
     """What objectives share: the weight, the two clamps, one q_sample as the state, no post-op."""
 
     weight: str = "sds"  # w(t): a name in schedule.WEIGHTS

@@ -68,12 +68,29 @@ def _cat_or_nan(parts: list[Tensor | None], conds: list[Cond]) -> Tensor | None:
 class Prior(Protocol):
     """A frozen text-to-image diffusion model over x: pixels in [-1, 1] or scaled VAE latents."""
 
-    schedule: Schedule
-    capabilities: frozenset[str]  # of {"camera", "background", "image", "depth", "lora"}
-    size: int  # the image size, in pixels, that `encode` expects
-    device: torch.device
-    name: str
-    network: torch.nn.Module | None  # what a critic adapts; None for closed-form priors
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def size(self) -> int:
+        """The image size, in pixels, that `encode` expects."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Of {"camera", "background", "image", "depth", "lora"}."""
+        ...
+
+    @property
+    def network(self) -> torch.nn.Module | None:
+        """What a critic adapts; None for closed-form priors."""
+        ...
 
     def encode(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) sRGB in [0, 1] -> x (B, C, h, w), differentiable; resizes to `size` if need be."""
