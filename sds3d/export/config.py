@@ -13,7 +13,7 @@ class ExportConfig:
     resolution: int = 112  # cells across the scene's cube
     faces: int = 10_000  # at most; fewer for small surfaces
     texture: int = 512  # texels a side; twice that where xatlas runs out of time
-    unwrap_seconds: float = 10.0  # xatlas's time; 0 goes straight to the plain atlas
+    unwrap_seconds: float = 15.0  # xatlas's time; 0 goes straight to the plain atlas
     bake: Literal["auto", "field", "views"] = "auto"  # where the texture's colours come from
     splats: int = 30_000  # Gaussians laid over the mesh of a scene that has none of its own
 

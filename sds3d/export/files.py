@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def _trimesh(mesh: TexturedMesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, visual=visual, process=False)
 
 
-def _write(path: Path, shape: trimesh.Trimesh, kind: str, **options: bool) -> list[Path]:
+def _write(path: Path, shape: trimesh.Trimesh, kind: str, **options: Any) -> list[Path]:
     data = shape.export(file_type=kind, **options)
     assert isinstance(data, bytes)
     return [write_bytes(path, data)]
