@@ -64,10 +64,8 @@ def _coerce_sequence(value: Any, kind: type, hints: Sequence[Any], key: str) -> 
     items = [v.strip() for v in value.strip("[]() ").split(",") if v.strip()] if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)):
         raise _mismatch(value, kind, key)
-    if kind is list or len(hints) == 2 and hints[1] is Ellipsis:
-        each = list(hints[:1]) * len(items)
-    else:
-        each = list(hints)
+    alike = kind is list or len(hints) == 2 and hints[1] is Ellipsis
+    each = list(hints[:1]) * len(items) if alike else list(hints)
     if len(each) != len(items):
         raise UserError(f"{key} takes {len(each)} values separated by commas, not {value!r}")
     return kind(coerce(v, hint, key) for v, hint in zip(items, each, strict=True))
@@ -206,13 +204,20 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in data_folder("configs").glob("*.yaml"))
 
 
-def load_preset(name: str) -> dict[str, Any]:
-    """A preset by name, or a path to a YAML file of one's own."""
+def load_preset(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A preset by name, or a path to a YAML file of one's own; `extends: NAME` puts it on top of another."""
+    if name in seen:
+        raise UserError(f"presets extend each other in a circle: {' -> '.join((*seen, name))}")
+    values = read_yaml(_preset_file(name))
+    base = values.pop("extends", None)
+    return values if base is None else {**load_preset(str(base), (*seen, name)), **values}
+
+
+def _preset_file(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
+        if not Path(name).is_file():
             raise UserError(f"there is no preset file {name}")
-        return read_yaml(path)
+        return Path(name)
     if name not in preset_names():
         raise unknown("preset", name, preset_names())
-    return read_yaml(data_folder("configs") / f"{name}.yaml")
+    return data_folder("configs") / f"{name}.yaml"

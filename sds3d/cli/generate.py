@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import typer
 
@@ -35,22 +35,22 @@ def use_threads(threads: int | None) -> None:
 @guarded
 def generate(
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
-    scene: Optional[str] = typer.Option(None, "--scene", help="splats or grid."),
-    guidance: Optional[str] = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
-    prior: Optional[str] = PRIOR,
-    preset: Optional[str] = typer.Option(
+    scene: str | None = typer.Option(None, "--scene", help="splats or grid."),
+    guidance: str | None = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
+    prior: str | None = PRIOR,
+    preset: str | None = typer.Option(
         None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
     ),
-    seed: Optional[int] = SEED,
-    steps: Optional[int] = typer.Option(None, "--steps", help="Optimisation steps."),
-    negative: Optional[str] = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
+    seed: int | None = SEED,
+    steps: int | None = typer.Option(None, "--steps", help="Optimisation steps."),
+    negative: str | None = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
     sets: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; may be repeated."
     ),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the run's folder is made in."),
     force: bool = typer.Option(False, "--force", help="Start over what is already there."),
     device: str = DEVICE,
-    threads: Optional[int] = THREADS,
+    threads: int | None = THREADS,
 ) -> None:
     """Make a 3D asset from a text prompt: mesh, Gaussians, turntable, report.
 
@@ -82,7 +82,7 @@ def generate(
 def resume(
     run: Path = typer.Argument(..., help="A run folder."),
     device: str = DEVICE,
-    threads: Optional[int] = THREADS,
+    threads: int | None = THREADS,
 ) -> None:
     """Go on with a run that was stopped, from its last checkpoint."""
     use_threads(threads)
@@ -104,7 +104,7 @@ def export(
     format: list[str] = typer.Option(["glb"], "--format", "-f", help="glb, obj, ply or stl; may be repeated."),
     sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An export setting, as export.X=VALUE."),
     device: str = DEVICE,
-    threads: Optional[int] = THREADS,
+    threads: int | None = THREADS,
 ) -> None:
     """Write other file formats from a run's last checkpoint, at any time."""
     use_threads(threads)
@@ -120,8 +120,8 @@ def export(
 @guarded
 def imagine(
     prompt: str = typer.Argument(..., help="What the prior shall draw."),
-    prior: Optional[str] = PRIOR,
-    seed: Optional[int] = SEED,
+    prior: str | None = PRIOR,
+    seed: int | None = SEED,
     views: int = typer.Option(8, "--views", min=1, max=64, help="Views around the object, one a column."),
     rows: int = typer.Option(2, "--rows", min=1, max=32, help="Samples; the views of a row share their noise."),
     steps: int = typer.Option(50, "--steps", min=1, max=1000, help="Sampling steps."),
@@ -130,7 +130,7 @@ def imagine(
     elevation: float = typer.Option(15.0, "--elevation", min=-90.0, max=90.0, help="Degrees."),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder for the picture."),
     device: str = DEVICE,
-    threads: Optional[int] = THREADS,
+    threads: int | None = THREADS,
 ) -> None:
     """Draw what the prior itself imagines for a prompt, view by view: is a bad asset the prior's fault?"""
     use_threads(threads)

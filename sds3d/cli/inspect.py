@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from enum import Enum
-from typing import Optional
 
 import typer
 
@@ -52,14 +51,14 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Machine-readable.
 @bench_app.command("step", epilog="sds3d bench step\n\nsds3d bench step --scene grid --steps 50 --json")
 @guarded
 def bench_step(
-    scene: Optional[str] = typer.Option(None, "--scene", help="One scene; all of them by default."),
+    scene: str | None = typer.Option(None, "--scene", help="One scene; all of them by default."),
     guidance: str = typer.Option("sds", "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
-    prior: Optional[str] = PRIOR,
+    prior: str | None = PRIOR,
     steps: int = typer.Option(30, "--steps", min=1, help="Steps that count."),
     warmup: int = typer.Option(10, "--warmup", min=0, help="Steps before them."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable."),
     device: str = DEVICE,
-    threads: Optional[int] = THREADS,
+    threads: int | None = THREADS,
 ) -> None:
     """Milliseconds and share of a step that are the prior, the renderer, the optimiser and the rest."""
     use_threads(threads)

@@ -63,7 +63,7 @@ class Distiller:
     critic: LoraCritic | None
     meter: Meter
     size: int
-    white: bool
+    background: str  # a policy of draw_background
     step: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
     failures: int = 0
@@ -113,7 +113,6 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False) -> Dist
         settings.view_prompts,
         settings.camera_guidance,
     )
-    background = settings.background if settings.background != "auto" else getattr(prior, "background", "random")
     return Distiller(
         settings=settings,
         prior=prior,
@@ -124,7 +123,7 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False) -> Dist
         critic=LoraCritic(prior, settings.critic, stream(settings.seed, "critic-init")) if objective.critic else None,
         meter=Meter(prior.device, synchronise),
         size=settings.size or prior.size,
-        white=background == "white",
+        background=background_policy(settings, prior),
     )
 
 
@@ -142,8 +141,8 @@ def _step(run: Distiller) -> Record:
     progress = step / settings.steps
     meter.start()
     cameras = draw_cameras(settings, step).to(run.scene.device)
-    background = draw_background(settings, step, run.white).to(run.scene.device)
-    conds = run.conditions.at(cameras)
+    background = draw_background(settings, step, run.background).to(run.scene.device)
+    conds = run.conditions.at(cameras, background)
     fraction = draw_times(settings, progress, step)
     t = run.prior.schedule.timestep(fraction).to(run.prior.device)
     meter.lap("rest")
@@ -215,14 +214,22 @@ def draw_cameras(settings: Settings, step: int) -> Cameras:
     return sample_cameras(settings.views, stream(settings.seed, "camera", step), c.elevation, c.fov, c.zoom)
 
 
-def draw_background(settings: Settings, step: int, white: bool) -> Tensor:
-    """(B, 3): white, or for a share of the views a uniform random colour."""
-    background = torch.ones(settings.views, 3)
-    if white:
-        return background
+def background_policy(settings: Settings, prior: Prior) -> str:
+    """The background setting, with "auto" settled: greys for priors that are told the grey, else random colours."""
+    if settings.background != "auto":
+        return settings.background
+    return "grey" if "background" in prior.capabilities else "random"
+
+
+def draw_background(settings: Settings, step: int, policy: str) -> Tensor:
+    """(B, 3) sRGB: white, or for a share of the views a uniform grey or colour ("grey", "random")."""
+    views = settings.views
+    if policy == "white":
+        return torch.ones(views, 3)
     generator = stream(settings.seed, "background", step)
-    chosen = torch.rand(settings.views, 1, generator=generator) < settings.random_background
-    return torch.where(chosen, torch.rand(settings.views, 3, generator=generator), background)
+    chosen = torch.rand(views, 1, generator=generator) < settings.random_background
+    colour = torch.rand(views, 1 if policy == "grey" else 3, generator=generator).expand(views, 3)
+    return torch.where(chosen, colour, torch.ones(views, 3))
 
 
 def draw_times(settings: Settings, progress: float, step: int) -> Tensor:

@@ -45,6 +45,14 @@ class Run:
     def complete(self) -> bool:
         return (self.folder / "result.json").is_file()
 
+    def begin(self, force: bool = False) -> None:
+        """Write config.yaml if it is not there; `force` first removes what an earlier run wrote."""
+        if force:
+            _clear(self.folder, OWN)
+        config = self.folder / "config.yaml"
+        if not config.exists():
+            write_bytes(config, write_yaml(self.settings.as_dict()).encode())
+
     def save(self, run: Distiller) -> None:
         """Checkpoint the loop at its current step."""
         checkpoint.save(self.checkpoint, run.state_dict(), {"step": run.step, "settings": self.settings.hash})
@@ -71,18 +79,13 @@ class Run:
         write_bytes(self.folder / "result.json", text.encode() + b"\n")
 
 
-def create(settings: Settings, root: Path, force: bool = False) -> Run:
-    """The run of `settings` under `root`, its folder made and config.yaml written; `force` empties an old one."""
+def create(settings: Settings, root: Path) -> Run:
+    """The run of `settings` under `root`, its folder made."""
     run = Run(root / f"{slug(settings.prompt)}-{settings.hash}", settings)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {run.folder}: {error.strerror}; choose another with --out") from None
-    if force:
-        _clear(run.folder, OWN)
-    config = run.folder / "config.yaml"
-    if not config.exists():
-        write_bytes(config, write_yaml(settings.as_dict()).encode())
     return run
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from sds3d.camera import orbit
+from sds3d.engine.conditions import Conditions
 from sds3d.priors.base import Cond, Prior
 from sds3d.schedule import Schedule
+from sds3d.streams import stream
 
 
 def ddim_step(
@@ -70,12 +72,10 @@ def imagine(
 
     Priors that take a camera get it; the others are told the view in words.
     """
-    from sds3d.engine.conditions import Conditions
-    from sds3d.streams import stream
-
     ring = orbit(views, elevation)
     cameras = ring[torch.arange(views).repeat(rows)]
-    conds = Conditions(prior, prompt, "", ("pos", "null")).at(cameras.to(prior.device))
+    white = torch.ones(len(cameras), 3, device=prior.device)
+    conds = Conditions(prior, prompt, "", ("pos", "null")).at(cameras.to(prior.device), white)
     shape = prior.encode(torch.zeros(1, 3, prior.size, prior.size, device=prior.device)).shape[1:]
     noise = torch.randn((rows, 1, *shape), generator=stream(seed, "imagine"))
     noise = noise.expand(rows, views, *shape).reshape(rows * views, *shape)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from sds3d.config import apply, flatten, load_preset, to_dict
 from sds3d.errors import UserError, unknown
-from sds3d.export import ExportConfig
+from sds3d.export import FORMATS, ExportConfig
 from sds3d.guidance import GUIDANCE
 from sds3d.guidance.critic import CriticConfig
 from sds3d.priors import PRIORS
@@ -72,8 +72,8 @@ class Settings:
     steps: int = 400
     views: int = 8  # cameras per step, one batch
     size: int = 0  # pixels of a rendered view; 0 takes what the prior sees
-    background: Literal["auto", "white", "random"] = "auto"  # auto asks the prior
-    random_background: float = 0.5  # share of the views on a random colour, where backgrounds are random
+    background: Literal["auto", "white", "grey", "random"] = "auto"  # auto asks the prior
+    random_background: float = 0.5  # share of the views that are not on white, where the policy is grey or random
     view_prompts: bool | None = None  # "..., side view"; None: only for priors without camera conditioning
     camera_guidance: bool = False  # does the null condition forget the camera, so that guidance pushes it too?
     guidance_weight: float = 1.0  # of the distillation loss against the scene's regularisers
@@ -95,6 +95,9 @@ class Settings:
             raise unknown("guidance", self.guidance, GUIDANCE)
         if self.scene not in SCENES:
             raise unknown("scene", self.scene, SCENES)
+        for name in self.formats:
+            if name not in FORMATS:
+                raise unknown("format", name, FORMATS)
         if not 0 <= self.random_background <= 1:
             raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
 

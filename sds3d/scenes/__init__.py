@@ -1,0 +1,30 @@
+"""What can be optimised, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sds3d.scenes.base import Field, Frame, ParamGroup, Scene
+from sds3d.scenes.grid import GridConfig, GridScene
+from sds3d.scenes.splats import SplatScene, SplatsConfig
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sort of scene: its options, and what makes one of them."""
+
+    config: type
+    create: Callable[[Any, torch.device, torch.Generator], Scene]
+    summary: str
+
+
+SCENES: dict[str, Kind] = {
+    "splats": Kind(SplatsConfig, SplatScene.create, "3D Gaussians; fast, exports the Gaussians themselves"),
+    "grid": Kind(GridConfig, GridScene.create, "radiance field on a multi-resolution grid; smooth, slower"),
+}
+
+__all__ = ["SCENES", "Field", "Frame", "Kind", "ParamGroup", "Scene"]

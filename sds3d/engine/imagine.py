@@ -1,0 +1,40 @@
+"""`sds3d imagine`: a sheet of what the prior itself draws, by view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sds3d.camera import view_name
+from sds3d.engine.sample import imagine
+from sds3d.priors import load_prior
+from sds3d.prompts import slug
+from sds3d.view.pictures import tile, to_pixels
+from sds3d.view.sheet import write_png
+
+SMALLEST = 128  # pixels; smaller samples are enlarged by a whole factor
+
+
+def imagine_sheet(
+    prompt: str,
+    prior: str,
+    out: Path,
+    device: torch.device,
+    views: int = 8,
+    rows: int = 2,
+    seed: int = 0,
+    steps: int = 50,
+    cfg: float = 5.0,
+    eta: float = 0.0,
+    elevation: float = 15.0,
+) -> Path:
+    """Write out/imagine-SLUG-SEED.png: `rows` samples seen from `views` azimuths."""
+    samples = imagine(load_prior(prior, device), prompt, views, rows, seed, steps, cfg, eta, elevation)
+    images = samples.flatten(0, 1)  # (rows * views, 3, H, W)
+    factor = max(1, SMALLEST // images.shape[-1])
+    images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    azimuths = [i * 360.0 / views for i in range(views)]
+    captions = [f"{view_name(a, elevation)} {a:.0f}°" for a in azimuths] + [""] * (views * (rows - 1))
+    path = out / f"imagine-{slug(prompt)}-{seed}.png"
+    return write_png(path, tile(list(to_pixels(images)), captions, columns=views))

@@ -1,0 +1,66 @@
+"""Prompts: cleaning, folder names, words for views."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sds3d.errors import UserError
+from sds3d.prompts import SLUG_LENGTH, VIEWS, clean, list_names, load_list, slug, view_index, view_prompt
+
+PROMPTS = [
+    "a red chair",
+    "../../etc/passwd",
+    "a/b\\c",
+    'a "quoted" mug; rm -rf *',
+    "🪑🪑🪑",
+    "赤い椅子",
+    "стул",
+    "un café très brûlé",
+    "x" * 10_000,
+    "word " * 2_000,
+    ".",
+    "..",
+    "-",
+    "CON",
+    "a\nb\tc",
+    "\u202eabc",
+]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_slug_is_a_safe_folder_name(prompt: str) -> None:
+    name = slug(prompt)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) and len(name) <= SLUG_LENGTH
+
+
+def test_slugs_keep_the_words() -> None:
+    assert slug("a red chair") == "a-red-chair"
+    assert slug("Un café, s'il vous plaît!") == "un-cafe-s-il-vous-plait"
+    assert slug("赤い椅子") == "prompt"
+    assert slug("a very long prompt about a corgi that wears a golden crown").endswith("corgi-that")  # at a word's end
+
+
+def test_clean_makes_one_line_and_refuses_nothing() -> None:
+    assert clean("  a\tred\n chair \x00") == "a red chair"
+    assert clean("cafe\u0301") == "café"  # NFC
+    assert len(clean("y" * 10_000)) == 10_000
+    for empty in ("", "  ", "\n\t", "\x00"):
+        with pytest.raises(UserError, match="empty"):
+            clean(empty)
+
+
+def test_view_words_follow_the_camera() -> None:
+    names = [VIEWS[view_index(a, e)] for a, e in ((0, 0), (90, 10), (180, 10), (-90, 0), (359, 0), (20, 80))]
+    assert names == ["front", "side", "back", "side", "front", "overhead"]
+    assert view_prompt("a corgi", "back") == "a corgi, back view"
+
+
+def test_every_list_has_prompts() -> None:
+    assert "ten" in list_names() and len(load_list("ten")) == 10
+    for name in list_names():
+        prompts = load_list(name)
+        assert prompts == [clean(p) for p in prompts] and len(set(prompts)) == len(prompts)
+    with pytest.raises(UserError, match="did you mean 'ten'"):
+        load_list("tne")
