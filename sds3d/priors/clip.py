@@ -18,10 +18,9 @@ class ClipText:
         self.tokenizer, self.model = tokenizer, model
         self.max_tokens = min(int(tokenizer.model_max_length), int(model.config.max_position_embeddings))
 
-    @torch.no_grad()
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """(B, T, D) float32 states and (B, T) bool mask, all True."""
-        long = [p for p in prompts if len(self.tokenizer(p).input_ids) > self.max_tokens]
+        long = [p for p in prompts if len(self.tokenizer(p, verbose=False).input_ids) > self.max_tokens]
         if long:
             warnings.warn(
                 f"the prompt {long[0][:60]!r} has more than {self.max_tokens} tokens: the prior does not see its end",

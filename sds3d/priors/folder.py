@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 def read_json(path: Path, folder: Path) -> dict[str, Any]:
     """A JSON object from inside the model folder."""
-    if not path.is_file():
-        raise UserError(f"{folder} lacks {path.relative_to(folder)}: download or copy the model again")
+    _present(path, folder)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -106,6 +106,11 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object: download or copy the model again")
     return value
+
+
+def _present(path: Path, folder: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{folder} lacks {path.relative_to(folder)}: download or copy the model again")
 
 
 def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
@@ -116,14 +121,15 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
             return cls.from_pretrained(part.folder)
         if part.name == "tokenizer":
             return cls.from_pretrained(str(part.folder), local_files_only=True)
-        model, info = cls.from_pretrained(
-            str(part.folder),
-            local_files_only=True,
-            use_safetensors=True,
-            torch_dtype=dtype or torch.float32,
-            variant=part.variant,
-            output_loading_info=True,
-        )
+        with _without_progress_bars(part.module):
+            model, info = cls.from_pretrained(
+                str(part.folder),
+                local_files_only=True,
+                use_safetensors=True,
+                torch_dtype=dtype or torch.float32,
+                variant=part.variant,
+                output_loading_info=True,
+            )
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -132,6 +138,23 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
         some = sorted(info["missing_keys"])
         raise UserError(f"the weights in {part.folder} lack {len(some)} of the model's tensors, for one {some[0]}")
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_progress_bars(module: str) -> Iterator[None]:
+    """transformers draws a bar for every model it loads."""
+    if not module.startswith("transformers"):
+        yield
+        return
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _part(folder: Path, name: str, library: str, cls: str) -> Part:
@@ -147,6 +170,9 @@ def _part(folder: Path, name: str, library: str, cls: str) -> Part:
     if not home.is_dir():
         raise UserError(f"{folder} lacks the folder {name}, which model_index.json names: download the model again")
     if name == "tokenizer":
+        if not (home / "tokenizer.json").is_file():  # without its files transformers makes an empty tokenizer
+            for file in ("vocab.json", "merges.txt"):
+                _present(home / file, folder)
         return Part(name, cls, CLASSES[name][library, cls], home)
     read_json(home / "config.json", folder)
     if library == "sds3d.priors.minilm":

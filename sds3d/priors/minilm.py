@@ -53,7 +53,6 @@ class MiniLMEncoder:
             )
         return encoder
 
-    @torch.no_grad()
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """(B, T, 384) float32 token states and (B, T) bool mask, True where a token is real."""
         encoded = self.tokenizer.encode_batch(prompts)
