@@ -1,0 +1,193 @@
+"""One list of everything the corpus can show, whatever it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sds3d.embedded.corpus import (
+    fetch,
+    g3d,
+    names_glest,
+    names_sweethome,
+    names_zeroad,
+    sweethome,
+)
+from sds3d.embedded.corpus.archive import FolderArchive, ZipArchive
+from sds3d.embedded.corpus.procedural import FRONTED, GENERATORS
+from sds3d.embedded.corpus.zeroad import Actors
+from sds3d.errors import unknown
+from sds3d.render.mesh import Soup
+
+INSTANCES = 24  # of each procedural generator
+HELDOUT = 0.04  # share of objects kept for evaluation
+MOST = 60  # objects of one name from one source, lest soldiers and trees crowd out the rest
+CROWDED = {"shield": 16, "helmet": 16, "soldier": 40, "spearman": 24, "archer": 24, "swordsman": 24, "horseman": 24,
+           "man": 40, "woman": 40, "window": 16, "rock": 24, "statue": 24, "spear": 12, "wall": 8}  # fmt: skip
+Loaded = tuple[Soup, tuple[str, ...]]  # geometry, and caption phrases if the loader knows better than the names
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: what it is called, where it is from, whose it is, and how to load it."""
+
+    source: str
+    id: str
+    name: str
+    noun: str
+    category: str
+    licence: str
+    author: str
+    load: Callable[[], Loaded]
+    also: tuple[str, ...] = ()
+    fronted: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}:{self.id}"
+
+    @property
+    def heldout(self) -> bool:
+        return unit_hash("heldout", self.key) < HELDOUT
+
+
+def unit_hash(*words: str) -> float:
+    """A number in [0, 1) that depends only on the words."""
+    digest = hashlib.blake2b("/".join(words).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
+
+
+def seed_of(*words: str) -> int:
+    """A 63-bit seed that depends only on the words."""
+    return int(unit_hash(*words) * 2**63)
+
+
+def _plain(load: Callable[[], Soup]) -> Loaded:
+    return load(), ()
+
+
+def sweethome_entries(cache: Path) -> list[Entry]:
+    root = fetch.ensure(fetch.PACKAGES["sweethome"], cache)
+    entries = []
+    for path in sorted(root.rglob("*.sh3f")):
+        archive = ZipArchive(path)
+        for piece in sweethome.catalogue(archive):
+            words = names_sweethome.describe(piece.name, piece.category)
+            if words is None:
+                continue
+            name, noun, category = words
+            load = partial(_plain, partial(sweethome.load, archive, piece))
+            fronted = category in ("furniture", "person", "animal", "vehicle", "opening", "bathroom")
+            entries.append(
+                Entry("sweethome", piece.id, name, noun, category, piece.licence, piece.creator, load, (), fronted)
+            )
+    return entries
+
+
+def zeroad_entries(cache: Path) -> list[Entry]:
+    root = fetch.ensure(fetch.PACKAGES["zeroad"], cache)
+    actors = Actors(ZipArchive(next(root.rglob("public.zip"))))
+    entries = []
+    for actor in actors.names():
+        words = names_zeroad.describe(actor)
+        if words is None:
+            continue
+        load = partial(_plain, partial(actors.build, actor, words.turn))
+        entries.append(
+            Entry(
+                "zeroad", actor, words.name, words.noun, words.category, "CC-BY-SA-3.0", "Wildfire Games", load,
+                words.also, words.fronted,
+            )
+        )  # fmt: skip
+    return entries
+
+
+def megaglest_entries(cache: Path) -> list[Entry]:
+    root = fetch.ensure(fetch.PACKAGES["megaglest"], cache)
+    archive = FolderArchive(next(root.rglob("megaglest/techs")).parent)
+    chosen: dict[str, tuple[str, names_glest.Row]] = {}
+    for path in archive.names:
+        if not path.endswith(".g3d"):
+            continue
+        parts = path.split("/")
+        if parts[0] == "tilesets":
+            row = names_glest.scenery(parts[-1])
+            if row:
+                chosen["/".join(parts[1:])] = (path, row)
+        elif "factions" in parts and "units" in parts:
+            at = parts.index("factions")
+            key = f"{parts[at + 1]}/{parts[at + 3]}"
+            row = names_glest.unit(key)
+            if row and names_glest.rank(path) < names_glest.rank(chosen[key][0] if key in chosen else None):
+                chosen[key] = (path, row)
+    return [
+        Entry(
+            "megaglest", key, *row, "CC-BY-SA-3.0", "The Glest Team and the MegaGlest Team",
+            partial(_plain, partial(g3d.load_g3d, archive.read, path, not path.startswith("tilesets"))), (), row[2] != "plant",
+        )
+        for key, (path, row) in sorted(chosen.items())
+    ]  # fmt: skip
+
+
+def supertuxkart_entries(cache: Path) -> list[Entry]:
+    karts = Karts(fetch.ensure(fetch.PACKAGES["supertuxkart"], cache))
+    entries = []
+    for key, (name, noun, category) in sorted(names_kart.MODELS.items()):
+        licence = karts.licence(key)
+        if licence is not None:
+            load = partial(_plain, partial(karts.load, key))
+            author = "The SuperTuxKart Team"
+            entries.append(Entry("supertuxkart", key, name, noun, category, licence, author, load))
+    return entries
+
+
+def _generate(noun: str, instance: int) -> Loaded:
+    phrases, soup = GENERATORS[noun](np.random.default_rng(seed_of("procedural", noun, str(instance))))
+    return soup, tuple(phrases)
+
+
+def procedural_entries(cache: Path) -> list[Entry]:
+    return [
+        Entry(
+            "procedural", f"{noun.replace(' ', '-')}/{i:02d}", noun, noun, "procedural", "CC0-1.0",
+            "this project", partial(_generate, noun, i), (), noun in FRONTED,
+        )
+        for noun in sorted(GENERATORS)
+        for i in range(INSTANCES)
+    ]  # fmt: skip
+
+
+SOURCES: dict[str, Callable[[Path], list[Entry]]] = {
+    "sweethome": sweethome_entries,
+    "zeroad": zeroad_entries,
+    "megaglest": megaglest_entries,
+    "procedural": procedural_entries,
+}
+
+
+def thin(entries: list[Entry]) -> list[Entry]:
+    """At most MOST (or CROWDED) objects of one noun and source, chosen by hash so that the choice is stable."""
+    ranked = sorted(entries, key=lambda e: unit_hash("thin", e.key))
+    counts: dict[tuple[str, str], int] = {}
+    kept = []
+    for entry in ranked:
+        group = (entry.source, entry.noun)
+        if counts.get(group, 0) < CROWDED.get(entry.noun, MOST):
+            counts[group] = counts.get(group, 0) + 1
+            kept.append(entry)
+    return sorted(kept, key=lambda e: e.key)
+
+
+def catalogue(cache: Path, sources: list[str] | None = None) -> list[Entry]:
+    """Every entry of the given sources (default: all), thinned, ordered by key. UserError for an unknown source."""
+    entries: list[Entry] = []
+    for source in sources or list(SOURCES):
+        if source not in SOURCES:
+            raise unknown("source", source, SOURCES)
+        entries += SOURCES[source](cache)
+    return thin(entries)
