@@ -33,7 +33,7 @@ _C6, _C7 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
 
 
 @inlined
-def _exp(x: Any) -> Any:
+def exp(x: Any) -> Any:
     """exp(x) for x <= 0 to 2 ulp, in operations a compiler turns into vector code (Cephes' expf)."""
     x = min(max(x, np.float32(-80.0)), _0)
     k = np.floor(x * _LOG2E + _HALF)
@@ -117,7 +117,7 @@ def raster_forward(screen, shade, offsets, hits, image, last, side, b, row0, row
             for p in range(p0, p1):
                 dx, dy = s[X + p] - u, s[Y + p] - v
                 power = _HALF * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
-                alpha = min(opacity * _exp(-power), _MAX_ALPHA)
+                alpha = min(opacity * exp(-power), _MAX_ALPHA)
                 t, alive, deepest = s[TRANS + p], s[ALIVE + p], s[LAST + p]
                 alpha = alpha * alive if alpha >= _MIN_ALPHA else _0
                 after = t * (_1 - alpha)
@@ -176,7 +176,7 @@ def raster_backward(screen, shade, offsets, hits, image, last, upstream, buffers
             for p in range(p0, p1):
                 dx, dy = s[X + p] - u, s[Y + p] - v
                 power = _HALF * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
-                raw = opacity * _exp(-power)
+                raw = opacity * exp(-power)
                 alpha = min(raw, _MAX_ALPHA)
                 alpha = alpha if raw >= _MIN_ALPHA else _0
                 alpha = alpha if here <= s[LAST + p] else _0
