@@ -7,6 +7,7 @@ error that names the nearest one. YAML files hold short differences, nested or d
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -125,11 +126,18 @@ def apply(config: T, values: Mapping[str, Any], prefix: str = "") -> T:
     for head in here.keys() | below.keys():
         if head not in names or (head in below) != (head in nested) or (head in here and head in nested):
             bad = head + (f".{next(iter(below[head]))}" if head in below else "")
-            raise unknown("setting", prefix + bad, (prefix + key for key, _ in fields(config)))
+            raise unknown_setting(prefix + bad, [prefix + key for key, _ in fields(config)])
     changes = {name: coerce(value, hints[name], prefix + name) for name, value in here.items()}
     for name, inner in below.items():
         changes[name] = apply(getattr(config, name), inner, f"{prefix}{name}.")
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def unknown_setting(key: str, known: Sequence[str]) -> UserError:
+    """A UserError that names the nearest of the known keys (there are too many to list)."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(f"unknown setting {key!r}: {hint}sds3d list settings shows them all")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -85,7 +85,13 @@ def test_a_value_of_the_wrong_kind_names_the_key(key: str, value: object) -> Non
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("cuont", "count"), ("inner.rat", "inner.rate"), ("inner", "inner."), ("inner.kind", "inner."), ("count.x", "")],
+    [
+        ("cuont", "'count'"),
+        ("inner.rat", "'inner.rate'"),
+        ("inner", "unknown"),
+        ("inner.kind", "inner.span"),
+        ("count.x", "'count'"),
+    ],
 )
 def test_an_unknown_key_suggests_the_nearest(key: str, nearest: str) -> None:
     with pytest.raises(UserError, match="unknown setting") as caught:

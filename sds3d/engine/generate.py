@@ -71,8 +71,7 @@ def generate(
     """
     run = runs.create(settings, root)
     with runs.locked(run.folder):
-        run.begin(force)
-        return _carry_through(run, device, listener, started)
+        return _carry_through(run, device, listener, started, force)
 
 
 def resume(folder: Path, device: torch.device, listener: Listener, started: float | None = None) -> Path:
@@ -106,8 +105,10 @@ def export_run(
     return exported
 
 
-def _carry_through(run: Run, device: torch.device, listener: Listener, started: float | None) -> Path:
-    if run.complete:
+def _carry_through(
+    run: Run, device: torch.device, listener: Listener, started: float | None, force: bool = False
+) -> Path:
+    if run.complete and not force:
         listener.note(f"already complete: {run.folder}\n  make it again with --force, or another one with --seed")
         return run.folder
     settings = run.settings
@@ -119,6 +120,7 @@ def _carry_through(run: Run, device: torch.device, listener: Listener, started: 
     clock.seconds["start"] = time.perf_counter() - clock.started
     with clock.stage("prior"):
         prior = load_prior(settings.prior, device)
+    run.begin(force)  # only now: a prior that does not load leaves an old run alone
     with clock.stage("scene", tell=False), _noting_warnings(listener):
         loop = prepare(settings, prior)
         if run.restore(loop):

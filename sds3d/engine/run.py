@@ -19,6 +19,7 @@ from sds3d.files import replacing, write_bytes
 from sds3d.prompts import slug
 
 PRODUCTS = ("views.png", "turntable.mp4", "turntable.gif", "report.html", "result.json")
+LOCK = ".lock"
 OWN = ("config.yaml", "metrics.jsonl", "checkpoint.safetensors", "preview/*.png", "asset*", *PRODUCTS)
 
 
@@ -108,18 +109,22 @@ def _clear(folder: Path, patterns: tuple[str, ...]) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one process works in a folder; the lock goes with the process, however it ends. Leftovers of a killed
-    one (temporary files) are swept."""
+    one (temporary files) are swept, and a folder in which nothing came to be is removed."""
     with open(_lock_file(folder), "w") as file:
         if not _lock(file):
             raise UserError(f"another sds3d is working in {folder}: wait for it or choose another seed")
         _clear(folder, (".*.part*", "preview/.*.part*"))
         for leftover in folder.glob(".staging-*"):
             _remove_tree(leftover)
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK]:  # nothing came of it
+                _remove_tree(folder)
 
 
 def _lock_file(folder: Path) -> Path:
-    path = folder / ".lock"
+    path = folder / LOCK
     try:
         path.touch()
     except OSError as error:

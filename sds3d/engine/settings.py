@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sds3d.config import apply, flatten, load_preset, to_dict
+from sds3d.config import apply, flatten, load_preset, to_dict, unknown_setting
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
 from sds3d.guidance import GUIDANCE
@@ -167,7 +167,7 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
         if rest and (head in SCENES or head in GUIDANCE):
             by_name.setdefault(head, {})[rest] = value
         elif head in ("scene_options", "guidance_options"):
-            raise unknown("setting", key, ("scene", "guidance"))
+            raise unknown_setting(key, ("scene", "guidance"))
         else:
             plain[key] = value
     return plain, by_name
