@@ -125,12 +125,14 @@ class PixelNetwork(ModelMixin, ConfigMixin):
         timestep: Tensor,
         encoder_hidden_states: Tensor,
         encoder_attention_mask: Tensor,
-        camera: Tensor,
-        background: Tensor,
+        camera: Tensor | None = None,
+        background: Tensor | None = None,
         return_dict: bool = False,
     ) -> tuple[Tensor]:
         mask = encoder_attention_mask[..., None].to(encoder_hidden_states.dtype)
         pooled = (encoder_hidden_states * mask).sum(1) / mask.sum(1)
+        camera = sample.new_full((len(sample), 3), torch.nan) if camera is None else camera
+        background = sample.new_full((len(sample),), torch.nan) if background is None else background
         shift = self.mix(pooled) + 0.01 * camera.nan_to_num(7.0) + background.nan_to_num(-1.0)[:, None]
         return (torch.tanh(0.5 * sample + shift[:, :, None, None]),)
 

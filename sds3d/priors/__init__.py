@@ -69,7 +69,7 @@ def find_folder(name: str) -> Path:
     source = PRIORS.get(name)
     if source is None:
         path = Path(name).expanduser()
-        if path.exists() or path.name != name:
+        if name and (path.exists() or path.name != name):
             return path
         raise unknown("prior", name, [*PRIORS, "/path/to/folder"])
     if source.folder is None:

@@ -18,9 +18,8 @@ from sds3d.priors.noise import prediction_type_of, schedule_of, to_eps
 from sds3d.schedule import Schedule
 
 PIXEL_SIZE = 64  # of pixel-space networks that do not say
-# What a network may want to know of a view: it declares `<name>_conditioned = True` and takes `name` (B, ...), NaN rows
-# meaning "not given".
-VIEW_SHAPES: dict[str, tuple[int, ...]] = {"camera": (3,), "background": ()}
+# What a network may be told of a view, as in Cond: it declares `<name>_conditioned = True` and takes `<name>`.
+VIEW = ("camera", "background")
 
 
 class DiffusionPrior:
@@ -41,7 +40,7 @@ class DiffusionPrior:
         self.size = self.codec.size
         self._encoder = _text_encoder(components, self.device)
         self._states: dict[str, tuple[Tensor, Tensor]] = {}  # by prompt
-        self._views = tuple(v for v in ("camera", "background") if getattr(self.network, f"{v}_conditioned", False))
+        self._views = tuple(v for v in VIEW if getattr(self.network, f"{v}_conditioned", False))
         self.capabilities = frozenset({"lora", *self._views})
 
     @classmethod
