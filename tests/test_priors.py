@@ -275,7 +275,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
 
 def test_loading_imports_neither_bert_nor_sentence_transformers() -> None:
     code = (
-        "import sys; from sds3d.priors.minilm import MiniLMEncoder; import sds3d.priors.diffusion; MiniLMEncoder()(['a']);"
+        "import sys, sds3d.priors.diffusion; from sds3d.priors.minilm import MiniLMEncoder; MiniLMEncoder()(['a']);"
         "print(sorted({'transformers', 'diffusers', 'sentence_transformers', 'peft'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
