@@ -40,17 +40,16 @@ class CameraTokens(nn.Module):
 
     def __init__(self, width: int, generator: torch.Generator, hidden: int = 64) -> None:
         super().__init__()
-        self.enter, self.leave = nn.Linear(self.FEATURES, hidden, bias=False), nn.Linear(hidden, width, bias=False)
-        with torch.no_grad():
-            self.enter.weight.copy_(torch.randn(hidden, self.FEATURES, generator=generator) / math.sqrt(self.FEATURES))
-            self.leave.weight.zero_()
+        self.enter = nn.Parameter(torch.randn(hidden, self.FEATURES, generator=generator) / math.sqrt(self.FEATURES))
+        self.leave = nn.Parameter(torch.zeros(width, hidden))
 
     def forward(self, camera: Tensor) -> Tensor:
         """(B, 3) azimuth, elevation, fov in degrees -> (B, 1, D)."""
         known = ~camera.isnan().any(-1, keepdim=True)
         azimuth, elevation, fov = torch.where(known, camera, torch.zeros_like(camera)).float().deg2rad().unbind(-1)
         waves = [torch.ones_like(fov), azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos(), fov]
-        return (self.leave(nn.functional.silu(self.enter(torch.stack(waves, -1)))) * known)[:, None]
+        hidden = nn.functional.silu(torch.stack(waves, -1) @ self.enter.T)
+        return (hidden @ self.leave.T * known)[:, None]
 
 
 class LoraCritic:
@@ -111,7 +110,8 @@ class LoraCritic:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from `state_dict()`. Errors: ValueError when it belongs to a critic of another shape."""
         parameters = self.named_parameters()
-        if {k for k in state if not k.startswith("optimizer/")} != set(parameters):
+        saved = {k: v.shape for k, v in state.items() if not k.startswith("optimizer/")}
+        if saved != {k: p.shape for k, p in parameters.items()}:
             raise ValueError("the critic in this checkpoint was made for another network or configuration")
         with torch.no_grad():
             for name, parameter in parameters.items():

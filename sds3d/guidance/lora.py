@@ -67,4 +67,4 @@ class Adapter:
                 parent, _, child = name.rpartition(".")
                 setattr(self.network.get_submodule(parent), child, module.get_base_layer())
         self.layers = []
-        del self.network.peft_config
+        vars(self.network).pop("peft_config", None)
