@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -136,10 +137,12 @@ def _grow(
 def islands(params: dict[str, Parameter], share: float) -> Tensor:
     """(N,) bool: belongs to a connected part whose summed opacity is below `share` of the largest part's.
 
-    A Gaussian covers the cells of its mean and of the points 1.5 standard deviations along its axes; parts are
-    connected through neighbouring cells, diagonals included.
+    A Gaussian covers the cells of its mean and of the points 1.5 standard deviations along its axes, and connects them;
+    neighbouring cells, diagonals included, are connected too.
     """
     from scipy import ndimage
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
 
     from sds3d.render.projection import rotation_matrices
 
@@ -149,9 +152,12 @@ def islands(params: dict[str, Parameter], share: float) -> Tensor:
     side = 2 * int(1.5 * LIMIT / CELL)
     cells = (points / CELL + side / 2).long().clamp(0, side - 1)
     flat = (cells[..., 0] * side + cells[..., 1]) * side + cells[..., 2]
-    covered = torch.zeros(side**3, dtype=torch.bool)
-    covered[flat.view(-1)] = True
-    labels, parts = ndimage.label(covered.view(side, side, side).numpy(), structure=torch.ones(3, 3, 3).numpy())
-    label = torch.from_numpy(labels).view(-1)[flat[:, 0]].long()
-    weight = torch.zeros(parts + 1).index_add_(0, label, params["opacities"].detach().cpu().sigmoid())
-    return (weight < share * weight.max())[label].to(params["means"].device)
+    covered = np.zeros(side**3, bool)
+    covered[flat.flatten().numpy()] = True
+    labels, count = ndimage.label(covered.reshape(side, side, side), structure=np.ones((3, 3, 3)))
+    label = labels.reshape(-1)[flat.numpy()]  # (N, 7)
+    ends = label[:, :1].repeat(6, 1).ravel(), label[:, 1:].ravel()
+    graph = coo_matrix((np.ones(len(ends[0])), ends), (count + 1, count + 1))
+    part = torch.from_numpy(connected_components(graph, directed=False)[1])[label[:, 0]].long()
+    weight = torch.zeros(count + 1).index_add_(0, part, params["opacities"].detach().cpu().sigmoid())
+    return (weight < share * weight.max())[part].to(params["means"].device)
