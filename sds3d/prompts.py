@@ -6,7 +6,6 @@ import re
 import unicodedata
 from pathlib import Path
 
-from sds3d.camera import view_name
 from sds3d.config import data_folder
 from sds3d.errors import UserError, unknown
 
@@ -31,6 +30,8 @@ def view_prompt(prompt: str, view: str) -> str:
 
 def view_index(azimuth: float, elevation: float) -> int:
     """The row in VIEWS of the word for a view (degrees)."""
+    from sds3d.camera import view_name  # brings torch, which an empty prompt need not wait for
+
     return VIEWS.index(view_name(azimuth, elevation))
 
 

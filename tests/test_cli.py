@@ -1,0 +1,201 @@
+"""The command line: help, lists, and one clear line with exit code 2 for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_helpers import ball_prior, files
+from typer.testing import CliRunner, Result
+
+from sds3d import __version__
+from sds3d.cli.app import app
+from sds3d.engine import generate as engine
+from sds3d.engine.interrupt import Interrupted
+
+SMALL = {
+    "steps": 2,
+    "views": 2,
+    "splats.count": 80,
+    "export.resolution": 24,
+    "export.faces": 300,
+    "export.texture": 64,
+    "export.unwrap_seconds": 0,
+    "formats": "ply",
+}
+TINY = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+COMMANDS = "generate|resume|export|imagine|list|doctor|bench step|prior corpus|prior train"
+
+
+def sds3d(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(*arguments: str, code: int = 2) -> str:
+    """The one line that a command ends with."""
+    result = sds3d(*arguments)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "load_prior", lambda name, device: ball_prior())
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS.split("|")])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = sds3d(*command.split(), "--help")
+    assert result.exit_code == 0 and result.output.count(f"sds3d {command}".strip()) >= 2  # usage and example
+
+
+def test_help_needs_no_heavy_import() -> None:
+    """What makes --help quick, without a clock: none of the big packages is imported."""
+    code = (
+        "import sys\nfrom sds3d.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'numba', 'diffusers', 'transformers', 'PIL', 'trimesh'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("heavy: []")
+
+
+def test_version_and_usage() -> None:
+    assert sds3d("--version").output.strip() == f"sds3d {__version__}"
+    assert sds3d("generate").exit_code == 2 and sds3d("nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("guidance", ["sds", "vsd", "csd", "nfsd"]),
+        ("scenes", ["splats", "grid"]),
+        ("priors", ["embedded"]),
+        ("presets", ["default", "fast", "quality", "diffusers"]),
+        ("prompts", ["ten"]),
+        ("settings", ["steps", "time.hi", "splats.count", "grid.hidden", "sds.cfg", "export.faces"]),
+    ],
+)
+def test_lists(kind: str, names: list[str]) -> None:
+    result = sds3d("list", kind)
+    shown = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
+    assert result.exit_code == 0 and set(names) <= shown.keys()
+    assert all(len(shown[name].split()) > 1 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "the prompt is empty"),
+        ([" \n "], "the prompt is empty"),
+        (["x", "--guidance", "vsdd"], "did you mean 'vsd'"),
+        (["x", "--scene", "gird"], "did you mean 'grid'"),
+        (["x", "--preset", "fsat"], "did you mean 'fast'"),
+        (["x", "--preset", "none.yaml"], "no preset file none.yaml"),
+        (["x", "--prior", "embeded"], "did you mean 'embedded'"),
+        (["x", "--prior", "/nowhere/model"], "/nowhere/model"),
+        (["x", "--set", "splats.cont=3"], "did you mean 'splats.count'"),
+        (["x", "--set", "steps"], "KEY=VALUE"),
+        (["x", "--set", "steps=many"], "steps takes a whole number, not 'many'"),
+        (["x", "--device", "tpu9"], "unknown device 'tpu9'"),
+        (["x", "--set", "grid.hidden=3"], "--scene grid"),
+    ],
+)
+def test_mistakes_in_generate(arguments: list[str], words: str, tmp_path: Path) -> None:
+    assert words in refused("generate", *arguments, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists() or not files(tmp_path / "out")
+
+
+def test_no_cuda_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "no usable CUDA device" in refused("generate", "x", "--device", "cuda")
+
+
+def test_a_broken_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{")
+    assert str(tmp_path) in refused("generate", "x", "--prior", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("command", ["resume", "export"])
+def test_not_a_run_folder(command: str, tmp_path: Path) -> None:
+    assert "no config.yaml" in refused(command, str(tmp_path))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_run_from_start_to_resume(tmp_path: Path) -> None:
+    result = sds3d("generate", "a red ball", "--out", str(tmp_path), *TINY)
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    assert "step 2/2" in result.output and "done in" in result.output and str(folder) in result.output
+    assert {"asset.ply", "result.json", "views.png"} <= files(folder)
+    again = sds3d("generate", "a red ball", "--out", str(tmp_path), *TINY)
+    assert again.exit_code == 0 and "already complete" in again.output
+    assert "already complete" in sds3d("resume", str(folder)).output
+    (folder / "checkpoint.safetensors").write_bytes(b"junk")
+    assert "damaged" in refused("export", str(folder))
+    (folder / "result.json").unlink()
+    assert "damaged" in refused("resume", str(folder))
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("prompt", ["a/b\\c red 'ball' \"now\"", "red 🪑 椅子", "red " + "x" * 10_000, "--red"])
+def test_odd_prompts_work(prompt: str, tmp_path: Path) -> None:
+    result = sds3d("generate", "--out", str(tmp_path), *TINY, "--", prompt)
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    assert len(folder.name) < 60 and json.loads((folder / "result.json").read_text())["prompt"] == prompt
+
+
+def failing(error: BaseException) -> Any:
+    def generate(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    return generate
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(28, "No space left on device", "asset.glb"), 2, "No space left on device: asset.glb"),
+        (PermissionError(13, "Permission denied", "x"), 2, "Permission denied"),
+        (Interrupted("stopped at step 3 of 9; go on with: sds3d resume x"), 130, "sds3d resume"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 2, "out of memory"),
+        (ZeroDivisionError("a\nb"), 1, "internal error: ZeroDivisionError: a b"),
+    ],
+)
+def test_failures_become_lines_and_codes(
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "generate", failing(error))
+    assert words in refused("generate", "x", code=code)
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "generate", failing(ZeroDivisionError("oops")))
+    result = sds3d("--debug", "generate", "x")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_the_console_script_moves_debug_to_the_front_and_exits_with_2() -> None:
+    run = [sys.executable, "-m", "sds3d", "generate", "  "]
+    plain = subprocess.run(run, capture_output=True, text=True)
+    assert plain.returncode == 2 and plain.stderr.count("\n") == 1 and plain.stderr.startswith("error: the prompt")
+    debug = subprocess.run([*run, "--debug"], capture_output=True, text=True)
+    assert debug.returncode != 0 and "Traceback" in debug.stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_must_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "cannot make the folder" in refused("generate", "x", "--out", str(tmp_path / "out"))
