@@ -239,6 +239,21 @@ def test_vsd_with_the_lora_critic(prior: NetworkPrior) -> None:
     assert distill_gradient(VSD(cfg=1.0), c, t)[0].abs().max() > 0
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_critic_on_cuda_trains_and_is_absent_while_off(prior: NetworkPrior) -> None:
+    prior.network.cuda()
+    prior.device = torch.device("cuda")
+    x, t = (v.cuda() for v in batch(2))
+    cond = Cond(prior.text(["a chair"] * 2).tokens.cuda(), torch.ones(2, 3, dtype=torch.bool).cuda())
+    cond = cond.with_camera(torch.tensor([[0.0, 15.0, 40.0]] * 2).cuda())
+    before = prior.predict(x, t, cond)
+    critic = make(prior, lr=3e-2)
+    losses = [critic.train_step(x, cond, stream(0, "critic")) for _ in range(20)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert torch.equal(prior.predict(x, t, cond), before)
+
+
 def test_priors_without_a_network_and_double_critics_are_refused(prior: NetworkPrior) -> None:
     with pytest.raises(UserError, match="has no network for a critic to adapt"):
         LoraCritic(gaussians(), CriticConfig(), stream(0, "critic-init"))  # type: ignore[arg-type]

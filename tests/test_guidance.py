@@ -28,7 +28,7 @@ from sds3d.guidance.base import iid_noise, q_sample
 from sds3d.guidance.critic import OracleCritic
 from sds3d.guidance.evaluate import evaluate
 from sds3d.guidance.step import clip_pixels
-from sds3d.priors.oracle import finite_set, gaussian
+from sds3d.priors.oracle import MixturePrior, finite_set, gaussian
 from sds3d.schedule import cosine
 
 OBJECTIVES = [SDS(cfg=7.5), SDS(cfg=1.0), VSD(cfg=7.5), CSD(), CSD(negative_start=0.3, negative_end=0.3), NFSD()]
@@ -378,3 +378,20 @@ def test_finite_set_batch_of_mixed_timesteps() -> None:
         state = q_sample(x[i : i + 1], t[i : i + 1], noise[i : i + 1], prior.schedule)
         e = prior.predict(state.z, state.t, c.conds["pos"])
         assert close(g[i : i + 1], state.sigma**2 * (e - noise[i : i + 1]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_step_on_cuda_equals_cpu(objective: Distillation) -> None:
+    """The noise is drawn on the CPU, so float64 gradients agree to rounding."""
+    results = []
+    for device in ("cpu", "cuda"):
+        labels = ("pos", "neg", "critic", "pos")
+        prior = MixturePrior(images(4, seed=9).to(device), torch.full((4,), 0.3, device=device), labels=labels)
+        conds = {name: prior.text(["" if name == "null" else name]) for name in CONDS}
+        c = Context(images().to(device), conds, prior, torch.Generator().manual_seed(0), critic=OracleCritic(prior))
+        g, stats = distill_gradient(objective, c, torch.tensor([100, 500, 900], device=device))
+        results.append((g.cpu(), stats.as_dict()))
+    assert torch.allclose(results[0][0], results[1][0], atol=1e-9)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)

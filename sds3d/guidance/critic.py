@@ -124,7 +124,7 @@ class LoraCritic:
 
     def _update(self, x: Tensor, cond: Cond, generator: torch.Generator) -> Tensor:
         schedule = self.prior.schedule
-        t = torch.randint(schedule.steps, (len(x),), generator=generator)
+        t = torch.randint(schedule.steps, (len(x),), generator=generator).to(x.device)
         noise = torch.randn(x.shape, generator=generator).to(x)
         state = q_sample(x, t, noise, schedule)
         drop = torch.rand(len(x), generator=generator) < self.config.camera_dropout
