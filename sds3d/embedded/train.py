@@ -132,7 +132,7 @@ def train_stage(
     """Train one stage to its end, resuming from `folder`/train_<stage>.pt; yields a record per validation."""
     peak, batch, images = (getattr(recipe, f"{stage}_{k}") for k in ("lr", "batch", "images"))
     params, averaged = stage_modules(net, stage), stage_modules(ema, stage)
-    optimizer = torch.optim.AdamW(params, peak, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(params, peak, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     train_rows, held_rows = (~corpus.heldout).nonzero()[:, 0], corpus.heldout.nonzero()[:, 0]
     checkpoint = folder / f"train_{stage}.pt"
     step, total = 0, max(1, images // batch)
