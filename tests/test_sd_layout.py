@@ -226,6 +226,14 @@ def test_an_inpainting_network_is_refused(tmp_path: Path) -> None:
         load_prior(write_sd_folder(tmp_path / "inpaint", in_channels=9), dtype=torch.float32)
 
 
+def test_a_network_that_wants_image_embeddings_is_refused(tmp_path: Path) -> None:
+    folder = write_sd_folder(
+        tmp_path / "unclip", class_embed_type="projection", projection_class_embeddings_input_dim=8
+    )
+    with pytest.raises(UserError, match=r"more than text \(class_embed_type\)"):
+        load_prior(folder, dtype=torch.float32)
+
+
 def test_a_single_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match="from_single_file"):

@@ -20,6 +20,8 @@ from sds3d.schedule import Schedule
 PIXEL_SIZE = 64  # of pixel-space networks that do not say
 # What a network may be told of a view, as in Cond: it declares `<name>_conditioned = True` and takes `<name>`.
 VIEW = ("camera", "background")
+# UNet2DConditionModel's settings for inputs other than text: image embeddings, labels, sizes.
+MORE_INPUTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim_type")
 
 
 class DiffusionPrior:
@@ -100,6 +102,9 @@ def _codec(network: Any, vae: Any, device: torch.device) -> Codec:
             f"this model's network takes {given} channels instead of {channels}: it is made for inpainting, editing or "
             "upscaling; use a text-to-image model"
         )
+    wants = [key for key in MORE_INPUTS if network.config.get(key) is not None]
+    if wants:
+        raise UserError(f"this model's network wants more than text ({wants[0]}); use a plain text-to-image model")
     if vae is None:
         return Pixels(int(network.config.get("sample_size", PIXEL_SIZE)))
     return Latents(_frozen(vae, device), int(network.config.sample_size) * factor(vae))
