@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from prior_helpers import SD_INDEX, SD_SCHEDULER, WIDTH, write_json, write_sd_folder
+from prior_helpers import SD_INDEX, SD_SCHEDULER, WIDTH, noise, write_json, write_sd_folder
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,10 +36,6 @@ def prior(folder: Path) -> DiffusionPrior:
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def predict(prior: DiffusionPrior, x: Tensor, t: list[int], prompts: list[str]) -> Tensor:
