@@ -212,13 +212,13 @@ def windmill(rng: Rng) -> Made:
 
 def igloo(rng: Rng) -> Made:
     rgb = jitter(rng, (0.90, 0.94, 0.97), 0.015)
-    dome = ball((0, 0, 0), (1, between(rng, 0.85, 1.0), 1), n=48)
+    dome = ball((0, 0, 0), (1, between(rng, 0.85, 1.0), 1), n=80)
     dome = dome[dome[..., 1].mean(1) > 0]
 
     def joint(x: Array, y: Array, z: Array) -> Array:
-        row = np.floor(y * 5)
-        turned = np.arctan2(x, z) * (10 / np.pi) * np.sqrt(np.maximum(1 - y * y, 0.05)) + 0.5 * row
-        return (np.mod(y * 5, 1) < 0.16) | (np.mod(turned, 1) < 0.12)
+        row = np.floor(y * 4.2)
+        turned = np.arctan2(x, z) * (np.array([7, 6, 5, 4, 2])[row.astype(int)] / np.pi) + 0.5 * row
+        return (np.mod(y * 4.2, 1) < 0.14) | (np.mod(turned, 1) < 0.1)
 
     arch = np.linspace(0, np.pi, 12)
     outer = [(0.45 * np.cos(a), 0.62 * np.sin(a)) for a in arch]

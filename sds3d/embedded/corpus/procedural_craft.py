@@ -168,8 +168,6 @@ def _hull(length: float, beam: float, depth: float, bow: float) -> Array:
     a = np.linspace(-np.pi / 2, np.pi / 2, 13)
     x, y = np.sin(a)[None] * np.ones((15, 1)), -np.cos(a)[None] ** 0.8 * depth
     rows = np.stack([x * wide[:, None], deck[:, None] + y * (1 - 0.35 * np.clip(z, 0, 1) ** 3)[:, None], z[:, None] * length + 0 * x], -1)
-    from sds3d.embedded.corpus.shapes import grid
-
     lid = np.stack([rows[:, 0], rows[:, -1]], 1)
     stern = np.stack([rows[0], np.tile([0.0, 0.0, -length], (13, 1))])
     return join(grid(rows), grid(lid), grid(stern))
@@ -197,10 +195,10 @@ def pirate_ship(rng: Rng) -> Made:
     parts = [*hull, Part(aft, shade(BROWN, 0.12)), Part(join(*(box((x, 0.2, -1.2), (0.07, 0.08, 0.02), 0.01) for x in (-0.17, 0.17))), (0.95, 0.85, 0.4))]
     for z, h in ((0.45, 1.3), (-0.2, 1.55)):
         parts.append(Part(sweep([(0, -0.1, z), (0, h, z)], 0.045, 8), BROWN))
-        for y, w in ((0.55, 0.5), (1.0, 0.4)):
+        for y, w in ((0.55, 0.62), (1.05, 0.5)):
             sheet = cylinder((0, 0, 0), 0.35, w, "x", 24)
             sheet = sheet[(sheet[..., 2].mean(1) > 0.2) & (np.abs(sheet[..., 0]).max(1) > 0)]
-            parts.append(Part(move(sheet * [1, 0.62, 0.6], (0, y, z - 0.06)), c))
+            parts.append(Part(move(sheet * [1, 0.68, 0.8], (0, y, z - 0.06)), c))
     cloth = side_prism([(0, 0), (-0.3, -0.02), (-0.3, -0.22), (0, -0.2)], 0.02)
     parts += [Part(move(cloth, (0, 1.75, -0.2)), BLACK), Part(sweep([(0, 0.15, 1.1), (0, 0.4, 1.6)], 0.04, 8), BROWN)]
     parts.append(Part(pair(join(*(cylinder((0.38, -0.1, z), 0.05, 0.06, "x", 10) for z in (-0.5, -0.1, 0.3)))), DARK))

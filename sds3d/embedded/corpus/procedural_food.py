@@ -50,7 +50,7 @@ def apple(rng: Rng) -> Made:
     word, rgb, plain = natural(rng, ("red", "red", "red", "green", "yellow"), 0.1)
     s = between(rng, 0.85, 1.05)
     rgb = (0.50, 0.72, 0.18) if word == "green" else rgb
-    body = lathe([(0, 0.55), (0.12, 0.64), (0.32, 0.78), (0.62, 0.74), (0.88, 0.4), (0.92, 0.0), (0.78, -0.45), (0.5, -0.76), (0.22, -0.8), (0, -0.7)], 30, True, lambda a, y: 1 + 0.025 * np.cos(5 * a) * (np.abs(y) > 0.3))
+    body = lathe([(0, 0.5), (0.1, 0.58), (0.26, 0.72), (0.48, 0.78), (0.74, 0.66), (0.91, 0.32), (0.92, -0.05), (0.78, -0.45), (0.52, -0.74), (0.26, -0.8), (0, -0.68)], 30, True, lambda a, y: 1 - 0.05 * np.cos(5 * a) * np.clip(-y, 0, 1))
     parts = [Part(body * [1, s, 1], jitter(rng, rgb)), _stem(0.72 * s)]
     leafy = chance(rng, 0.7)
     if leafy:
@@ -119,7 +119,7 @@ def strawberry(rng: Rng) -> Made:
     for k, y in enumerate((0.42, 0.15, -0.12, -0.4, -0.65)):
         r = float(np.interp(-y, [-p[1] for p in profile[::-1]], [p[0] for p in profile[::-1]]))
         seeds.append(ring(ball((0, y, r * 1.01), (0.035, 0.055, 0.03), n=8), max(5, int(14 * r)), 20 * k))
-    leaves = ring(turn(ball((0, 0, 0.3), (0.13, 0.035, 0.32), n=12), "x", 18), 6)
+    leaves = ring(turn(ball((0, 0.06, 0.36), (0.16, 0.04, 0.4), n=12), "x", 30), 6)
     parts = [Part(body, jitter(rng, (0.85, 0.09, 0.12))), Part(join(*seeds), (0.98, 0.85, 0.45)), Part(move(leaves, (0, 0.66, 0)), jitter(rng, LEAF))]
     parts.append(Part(sweep([(0, 0.6, 0), (0.04, 0.9, 0)], 0.05, 8), LEAF))
     h = between(rng, 0.85, 1.1)
@@ -147,16 +147,25 @@ def watermelon(rng: Rng) -> Made:
 
 def pumpkin(rng: Rng) -> Made:
     s = between(rng, 0.7, 0.95)
-    body = ball((0, 0, 0), (0.9, 0.72, 0.9), n=60)
+    body = ball((0, 0, 0), (0.9, 0.72, 0.9), n=72)
     a = np.arctan2(body[..., 0], body[..., 2])
     body = body * (1 - 0.12 * np.abs(np.sin(4 * a)) ** 4 * 1.0)[..., None] * [1, s / 0.75, 1]
-    parts = [Part(body, jitter(rng, (0.93, 0.47, 0.08))), Part(sweep([(0, 0.55 * s, 0), (0, 1.0 * s, 0), (0.14, 1.3 * s, 0)], [0.15, 0.1, 0.11], 10), (0.35, 0.42, 0.16))]
+    stalk = [Part(sweep([(0, 0.55 * s, 0), (0, 1.0 * s, 0), (0.14, 1.3 * s, 0)], [0.15, 0.1, 0.11], 10), (0.35, 0.42, 0.16))]
+    skin = jitter(rng, (0.93, 0.47, 0.08))
     lit = chance(rng, 0.4)
     if lit:
-        tri = [(-0.16, -0.1), (0.16, -0.1), (0, 0.17)]
-        teeth = [(-0.45, 0.08), (-0.2, -0.02), (-0.1, 0.08), (0, -0.04), (0.1, 0.08), (0.2, -0.02), (0.45, 0.08), (0.3, -0.2), (-0.3, -0.2)]
-        face = [move(prism(tri, 0.14), (x, 0.2, 0.76)) for x in (-0.3, 0.3)] + [move(prism(teeth, 0.14), (0, -0.22, 0.74)), move(prism([(-0.07, 0), (0.07, 0), (0, 0.1)], 0.1), (0, 0.02, 0.84))]
-        parts.append(Part(join(*face), (0.15, 0.08, 0.03) if chance(rng, 0.5) else (1.0, 0.9, 0.35)))
+
+        def face(x: Array, y: Array, z: Array) -> Array:
+            side, up = np.abs(x), y / s
+            eye = (up > 0.12) & (up < 0.5 - 1.6 * np.abs(side - 0.32))
+            grin = 0.55 * x * x - 0.32
+            tooth = (np.abs(side - 0.17) < 0.07) & (up > grin + 0.02)
+            return (z > 0) & (eye | ((side < 0.55) & (np.abs(up - grin) < 0.14 - 0.16 * side) & ~tooth))
+
+        glow = (0.15, 0.08, 0.03) if chance(rng, 0.5) else (1.0, 0.9, 0.35)
+        parts = paint(body, skin, (face, glow)) + stalk
+    else:
+        parts = [Part(body, skin), *stalk]
     return named("pumpkin", "orange", "with a carved face" if lit else "", ("jack o lantern",) if lit else ()), assemble(parts)
 
 

@@ -121,8 +121,14 @@ def named(noun: str, adjective: str = "", extra: str = "", also: Sequence[str] =
 
 
 def paint(shape: Array, ground: Rgb, *rules: tuple[Callable[[Array, Array, Array], Array], Rgb]) -> list[Part]:
-    """Split a shape by functions of its triangles' centroids (x, y, z) -> bool mask; later rules win."""
-    x, y, z = shape.mean(1).T
+    """Split a shape by rules (x, y, z) -> bool mask over its triangles; later rules win.
+
+    A triangle is asked at the middle of its longest edge, which is the diagonal of its quad: borders follow quads.
+    """
+    edges = np.roll(shape, -1, axis=1) - shape
+    longest = np.einsum("fei,fei->fe", edges, edges).argmax(1)
+    k = np.arange(len(shape))
+    x, y, z = (shape[k, longest] + edges[k, longest] / 2).T
     owner = np.zeros(len(shape), int)
     for k, (where, _) in enumerate(rules, 1):
         owner[where(x, y, z)] = k

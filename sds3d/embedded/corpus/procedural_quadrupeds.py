@@ -55,7 +55,7 @@ class Coat:
     muzzle: Rgb | None = None
 
 
-def vary(rng: Rng, beast: Beast, amount: float = 0.07) -> Beast:
+def vary(rng: Rng, beast: Beast, amount: float = 0.12) -> Beast:
     """The same species with every length scaled by its own random factor."""
     lengths = [f.name for f in fields(beast) if isinstance(getattr(beast, f.name), float)]
     return replace(beast, **{k: getattr(beast, k) * between(rng, 1 - amount, 1 + amount) for k in lengths})
@@ -106,10 +106,12 @@ def _marks(b: Beast, coat: Coat, rng: Rng) -> list:
 
         rules.append((striped, coat.marking))
     if b.mark == "rosettes":
-        seeds = rng.uniform((-1.2, 0, -1), (1.2, 1, 1), (260, 3)) * (b.wide, j.head[1] + 0.2, j.head[2] + 0.2)
+        seeds = rng.uniform((-1.2, 0, -1), (1.2, 1, 1), (180, 3)) * (b.wide, j.head[1] + 0.2, j.head[2] + 0.2)
 
         def patchy(x: Array, y: Array, z: Array) -> Array:
-            d = np.sort(np.linalg.norm(np.stack([x, y, z], -1)[:, None] - seeds, axis=-1), axis=1)
+            p = np.stack([x, y, z], -1)
+            square = (p * p).sum(1)[:, None] - 2 * p @ seeds.T + (seeds * seeds).sum(1)
+            d = np.sqrt(np.maximum(np.partition(square, 1, axis=1)[:, :2], 0))
             return (d[:, 1] - d[:, 0] > 0.022) & (y > 0.5 * b.leg)
 
         rules.append((patchy, coat.marking))
@@ -129,8 +131,8 @@ def beast(b: Beast, coat: Coat, rng: Rng) -> list[Part]:
     body = sweep(
         [(0, j.body_y, -end), (0, j.body_y + 0.02, -0.3 * end), (0, j.body_y, 0.4 * end), (0, j.body_y + 0.03, end)],
         np.array([(0.92, 0.96), (0.95, 0.93), (1.05, 1.05), (0.88, 0.92)]) * (b.wide, b.deep),
-        sides=32,
-        steps=9,
+        sides=28,
+        steps=8,
     )
     neck = sweep([j.withers, j.head], [(0.8 * b.wide, 0.8 * b.deep), (b.neck_r, b.neck_r)], sides=20, steps=5)
     neck_fine = sweep(
@@ -165,7 +167,7 @@ def _foot(b: Beast, z: float) -> Array:
 
 def _head(b: Beast, coat: Coat, at: Array, rules: list) -> list[Part]:
     w, h, d = b.head_w, b.head_h, b.head_d
-    skull = move(ball((0, 0, 0), (w, h, d), n=30), at)
+    skull = move(ball((0, 0, 0), (w, h, d), n=26), at)
     light = coat.muzzle or (coat.light if b.lights != "none" else None)
     local = list(rules)
     if b.lights == "corgi":

@@ -20,8 +20,8 @@ _AXES = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}
 
 def outward(tri: Array) -> Array:
     """Drop triangles without area and flip all of them if the signed volume about the centroid is negative."""
-    area2 = np.linalg.norm(np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]), axis=1)
-    tri = tri[area2 > 1e-9]
+    cross = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
+    tri = tri[np.einsum("fi,fi->f", cross, cross) > 1e-18]
     c = tri - tri.reshape(-1, 3).mean(0)
     volume = np.einsum("fi,fi->f", c[:, 0], np.cross(c[:, 1], c[:, 2])).sum()
     return tri if volume >= 0 else tri[:, ::-1]
@@ -34,10 +34,14 @@ def grid(points: Array) -> Array:
     return outward(np.concatenate([h.reshape(-1, 3, 3) for h in halves]))
 
 
+def _unit(v: Array) -> Array:
+    return v / np.maximum(np.sqrt(np.einsum("fi,fi->f", v, v)), 1e-12)[:, None]
+
+
 def smooth_normals(tri: Array, crease: float = 50.0) -> Array:
     """(F, 3, 3) corner normals: area-weighted mean over the faces at a vertex within `crease` degrees of one's own."""
     face = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    unit = face / np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-12)
+    unit = _unit(face)
     q = np.round(tri.reshape(-1, 3) * 2e4).astype(np.int64)
     _, vertex = np.unique(q @ np.array([1, 2_000_003, 4_000_037_000_009]), return_inverse=True)
     order = np.argsort(vertex, kind="stable")
@@ -51,7 +55,7 @@ def smooth_normals(tri: Array, crease: float = 50.0) -> Array:
         total[i] += face[f[j]]
         total[j] += face[f[i]]
     out = np.empty_like(total)
-    out[order] = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    out[order] = _unit(total)
     return out.reshape(-1, 3, 3)
 
 
