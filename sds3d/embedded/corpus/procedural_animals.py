@@ -93,7 +93,6 @@ def _horns(rng: Rng, b: Beast, coat: Coat) -> list[Part]:
 
 
 def _cow(rng: Rng, b: Beast, coat: Coat) -> list[Part]:
-    j = joints(b)
     return [*_horns(rng, b, coat), Part(ball((0, b.leg - 0.02, -0.25 * b.length), (0.12, 0.1, 0.13), n=12), PINK)]
 
 

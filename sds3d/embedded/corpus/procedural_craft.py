@@ -36,6 +36,7 @@ from sds3d.embedded.corpus.shapes import (
     ball,
     box,
     cylinder,
+    grid,
     join,
     lathe,
     move,
