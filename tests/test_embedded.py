@@ -76,7 +76,7 @@ def fresh(components) -> EigenDenoiser:
 def test_basis_keeps_white_noise_white(components):
     net = fresh(components)
     noise = torch.randn(2000, 3, 64, 64, generator=stream(0, "white"))
-    z = net.project(noise, 0.0)
+    z = net.project(noise, torch.ones(2000), 0.0)
     assert z.std(0).sub(1).abs().max() < 0.1  # 2000 samples: standard error 0.016 over 48 axes
     assert (net.basis.T @ net.basis - torch.eye(48)).abs().max() < 1e-4
 
@@ -84,8 +84,9 @@ def test_basis_keeps_white_noise_white(components):
 def test_projection_and_image_are_inverse_on_the_span(components):
     net = fresh(components)
     z = torch.randn(5, 48, generator=stream(0, "z"))
-    image = torch.nn.functional.interpolate(net.image(z), scale_factor=2, mode="nearest")
-    assert torch.allclose(net.project(image), z, atol=1e-3)
+    grey = torch.linspace(0, 1, 5)
+    image = torch.nn.functional.interpolate(net.image(z, grey), scale_factor=2, mode="nearest")
+    assert torch.allclose(net.project(image, grey), z, atol=1e-3)
 
 
 def test_untrained_network_is_the_wiener_filter(components):
@@ -95,7 +96,8 @@ def test_untrained_network_is_the_wiener_filter(components):
     (x0,) = net(x, t, torch.zeros(2, 4, 384))
     alpha, sigma = net.levels[t][:, :1], net.levels[t][:, 1:]
     gain = alpha * net.variance / (alpha**2 * net.variance + sigma**2)
-    want = net.image(gain * net.project(x, alpha))
+    white = torch.ones(2)
+    want = net.image(gain * net.project(x, white, alpha), white)
     assert torch.allclose(x0, torch.nn.functional.interpolate(want, scale_factor=2, mode="bilinear"), atol=1e-5)
 
 
@@ -104,6 +106,14 @@ def test_camera_features_wrap_and_forget():
     features = harmonics(camera)
     assert torch.allclose(features[0], features[1], atol=1e-5)
     assert (features[2] == 0).all()
+
+
+def test_an_empty_scene_is_the_known_background(components):
+    net = fresh(components)
+    covered = 1 - (net.backdrop / 2).view(3, 32, 32)  # the mean image adds nothing where objects never are
+    grey = torch.tensor([0.0, 0.3, 1.0])
+    corner = net.image(torch.zeros(3, 48), grey)[:, :, 0, 0]
+    assert covered[:, 0, 0].max() < 1e-6 and torch.allclose(corner, (2 * grey - 1)[:, None].expand(3, 3), atol=1e-5)
 
 
 def test_mirror_swaps_sides_only():

@@ -13,8 +13,8 @@ pipeline_tag: text-to-3d
 ---
 # The embedded prior of sds3d
 
-A text-, camera- and background-conditioned diffusion model of single objects at 64x64 pixels, {millions:.0f} M parameters,
-small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a local
+A text-, camera- and background-conditioned diffusion model of single objects at 64x64 pixels with {millions:.0f} M
+parameters, small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a local
 convolution for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view.
 
 ## What it was trained on
@@ -34,8 +34,8 @@ Recipe: {recipe}
 The whole curve is in `training.json`.
 
 ## What it knows and does not know
-It knows the nouns of its corpus (furniture, food, animals, vehicles, plants, buildings, tools, toys), eleven colours and
-some materials, from all sides. It does not know styles, scenes, people's names or open vocabulary: a noun that it never
+It knows the nouns of its corpus (furniture, food, animals, vehicles, plants, buildings, tools, toys), eleven colours
+and some materials, from all sides. It does not know styles, scenes, people's names or open vocabulary: a noun that it never
 saw becomes its nearest neighbour. Images are 64x64: no fine texture.
 """
 

@@ -81,21 +81,25 @@ def mirrored(camera: Tensor, mirror: Tensor) -> Tensor:
 
 
 def principal_components(corpus: Corpus, k: int, generator: torch.Generator, sample: int = 60_000) -> dict[str, Tensor]:
-    """Mean (3072,), basis (3072, k) and variance (k,) of 64 px images seen through the 32 px grid (white noise kept white)."""
+    """Affine mean (3072,) + grey * backdrop (3072,), basis (3072, k) and variance (k,) of what remains.
+
+    The variances are those of 64 px images seen through the 32 px grid such that white noise stays white.
+    """
     pick = torch.randperm(len(corpus), generator=generator)[:sample]
     mirror = torch.rand(len(pick), generator=generator) < 0.5
-    x = over(corpus.small[pick].float() / 255, backgrounds(len(pick), generator), mirror).flatten(1)
-    mean = x.mean(0)
-    x -= mean
-    covariance = (x.T @ x).double() / len(x)
-    values, vectors = torch.linalg.eigh(covariance)
+    small = corpus.small[pick].float() / 255
+    black = over(small, torch.zeros(len(pick)), mirror).flatten(1)
+    added = over(small, torch.ones(len(pick)), mirror).flatten(1) - black
+    mean, backdrop = black.mean(0), added.mean(0)
+    x = (black - mean) + backgrounds(len(pick), generator)[:, None] * (added - backdrop)
+    values, vectors = torch.linalg.eigh((x.T @ x).double() / len(x))
     order = values.argsort(descending=True)[:k]
-    share = float(values[order].sum() / values.sum())
     return {
         "mean": mean,
+        "backdrop": backdrop,
         "basis": vectors[:, order].float().contiguous(),
         "variance": (values[order] * POOL**2).float(),
-        "share": torch.tensor(share),
+        "share": (values[order].sum() / values.sum()).float(),
     }
 
 

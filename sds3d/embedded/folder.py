@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-KEEP = ("basis", "mean", "variance")  # these stay in half or single precision
+KEEP = ("basis", "mean", "backdrop", "variance")  # these stay in half or single precision
 
 
 def quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """The embedded prior's network: a residual MLP on eigen-images, then a small convolution for what they cannot hold.
 
 Images are projected on the corpus's principal components, which are orthonormal, so white noise stays white. For a
-Gaussian with that spectrum the best denoiser is linear and known (Wiener); it is the skip connection, and the MLP learns
-what is not Gaussian about objects. The detail stage sees the noisy image beside the MLP's answer and adds edges and
+Gaussian with that spectrum the best denoiser is linear and known (Wiener); it is the skip connection, and the MLP
+learns what is not Gaussian about objects. The detail stage sees the noisy image beside the MLP's answer and adds edges and
 texture, at low noise only: at high noise there is nothing local to see.
 """
 
@@ -35,16 +35,11 @@ def harmonics(camera: Tensor) -> Tensor:
     return torch.stack([*waves, 2 * e.sin(), e.cos(), (2 * e).sin(), (2 * e).cos(), (fov - 40) / 10], -1) * known
 
 
-def brightness(background: Tensor) -> Tensor:
-    """(B,) grey level in [0, 1] of the background, NaN where unknown -> (B, 3) features."""
-    known = ~background.isnan()
-    grey = torch.where(known, background, torch.zeros_like(background))
-    return torch.stack([2 * grey - 1, torch.cos(2 * math.pi * grey), torch.ones_like(grey)], -1) * known[:, None]
-
-
-def flags(*given: Tensor) -> Tensor:
-    """(B, len(given)) 1 where a condition is present."""
-    return torch.stack([~g.view(len(g), -1).isnan().any(-1) for g in given], -1).float()
+def view_features(camera: Tensor, background: Tensor) -> Tensor:
+    """camera (B, 3), background (B,) grey in [0, 1] -> (B, 16): harmonics, whether there is a camera, brightness."""
+    known = ~camera.isnan().any(-1, keepdim=True)
+    grey = background[:, None]
+    return torch.cat([harmonics(camera), known.float(), 2 * grey - 1, torch.cos(2 * math.pi * grey)], -1)
 
 
 class TokenPool(nn.Module):
@@ -101,7 +96,10 @@ class Detail(nn.Module):
 
 
 class EigenDenoiser(ModelMixin, ConfigMixin):
-    """Predicts x0 of 64x64 images in [-1, 1] from text tokens, camera and background grey, each of which may be absent."""
+    """Predicts x0 of 64x64 images in [-1, 1] from text tokens, a camera or none, and the background's grey level.
+
+    The mean image is affine in the background, which is known, so that no component is spent on it.
+    """
 
     camera_conditioned = True
     background_conditioned = True
@@ -121,13 +119,14 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         detail_sigma: float = 0.85,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(3 * GRID * GRID))
+        self.register_buffer("mean", torch.zeros(3 * GRID * GRID))  # over black
+        self.register_buffer("backdrop", torch.zeros(3 * GRID * GRID))  # what a white background adds to it
         self.register_buffer("basis", torch.zeros(3 * GRID * GRID, components))  # orthonormal columns
         self.register_buffer("variance", torch.ones(components))  # of the coefficients
         bar = cosine().alphas_cumprod
         self.register_buffer("levels", torch.stack([bar.sqrt(), (1 - bar).sqrt()], -1).float(), persistent=False)
         self.text = TokenPool(text_width, queries, cond_width)
-        self.view = nn.Sequential(nn.Linear(13 + 3 + 2, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
+        self.view = nn.Sequential(nn.Linear(16, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
         self.time = nn.Linear(64, cond_width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(cond_width, cond_width), nn.SiLU())
         self.enter = nn.Linear(components, width)
@@ -152,16 +151,20 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         info: dict[str, list[str]] = {"missing_keys": []}  # loading is strict
         return (network, info) if options.get("output_loading_info") else network
 
-    def project(self, x: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
-        """(B, 3, 64, 64), whose signal is scaled by alpha -> (B, K) coefficients; unit noise stays unit noise."""
-        return (F.avg_pool2d(x, POOL).flatten(1) - alpha * self.mean) @ self.basis * POOL
+    def centre(self, background: Tensor) -> Tensor:
+        """(B,) grey -> (B, 3072) mean image."""
+        return self.mean + background[:, None] * self.backdrop
 
-    def image(self, z: Tensor) -> Tensor:
+    def project(self, x: Tensor, background: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
+        """(B, 3, 64, 64), whose signal is scaled by alpha -> (B, K) coefficients; unit noise stays unit noise."""
+        return (F.avg_pool2d(x, POOL).flatten(1) - alpha * self.centre(background)) @ self.basis * POOL
+
+    def image(self, z: Tensor, background: Tensor) -> Tensor:
         """(B, K) coefficients -> (B, 3, 32, 32)."""
-        return (self.mean + z @ self.basis.T / POOL).view(-1, 3, GRID, GRID)
+        return (self.centre(background) + z @ self.basis.T / POOL).view(-1, 3, GRID, GRID)
 
     def wiener(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """c_skip, c_out, c_in (B, K) of the Gaussian with the corpus's spectrum (Karras et al. 2022, eq. 7, per axis)."""
+        """c_skip, c_out, c_in (B, K) of the Gaussian with the corpus's spectrum (Karras 2022, eq. 7, per axis)."""
         total = alpha**2 * self.variance + sigma**2
         return alpha * self.variance / total, self.variance.sqrt() * sigma / total.sqrt(), total.rsqrt()
 
@@ -169,7 +172,7 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         """(B, cond) embedding of everything that is not the image."""
         frequency = torch.exp(torch.linspace(0, math.log(200), 32, device=t.device))
         phase = (t.float() / len(self.levels))[:, None] * frequency
-        view = torch.cat([harmonics(camera), brightness(background), flags(camera, background)], -1)
+        view = view_features(camera, background)
         noise = torch.cat([phase.sin(), phase.cos()], -1)
         dtype = self.time.weight.dtype
         return self.mix(self.text(tokens.to(dtype), mask) + self.view(view.to(dtype)) + self.time(noise.to(dtype)))
@@ -192,18 +195,18 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         return_dict: bool = False,
     ) -> tuple[Tensor]:
         """sample (B, 3, 64, 64), timestep (B,) integers, tokens (B, T, 384), mask (B, T) bool, camera (B, 3) degrees,
-        background (B,) grey; NaN = unknown -> (x0 (B, 3, 64, 64),)."""
-        batch, nan = len(sample), float("nan")
+        NaN = unknown, background (B,) grey, white if not given -> (x0 (B, 3, 64, 64),)."""
+        batch = len(sample)
         if encoder_attention_mask is None:
             encoder_attention_mask = sample.new_ones(encoder_hidden_states.shape[:2], dtype=torch.bool)
-        camera = sample.new_full((batch, 3), nan) if camera is None else camera
-        background = sample.new_full((batch,), nan) if background is None else background
         x = sample.float()
+        camera = x.new_full((batch, 3), float("nan")) if camera is None else camera
+        background = x.new_ones(batch) if background is None else background.nan_to_num(1.0)
         alpha, sigma = self.levels[timestep][:, :1], self.levels[timestep][:, 1:]  # (B, 1)
         c = self.condition(timestep, encoder_hidden_states, encoder_attention_mask.bool(), camera, background)
-        z = self.project(x, alpha)
+        z = self.project(x, background, alpha)
         c_skip, c_out, c_in = self.wiener(alpha, sigma)
-        coarse = self.image(c_skip * z + c_out * self.eigen(z, c_in, c))
+        coarse = self.image(c_skip * z + c_out * self.eigen(z, c_in, c), background)
         full = F.interpolate(coarse, scale_factor=POOL, mode="bilinear")
         low = sigma[:, 0] < self.config.detail_sigma
         if low.any():

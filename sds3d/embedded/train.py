@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sds3d.embedded.data import Corpus, backgrounds, mirrored, over
-from sds3d.embedded.model import EigenDenoiser
+from sds3d.embedded.model import POOL, EigenDenoiser
 from sds3d.streams import stream
 
 
@@ -35,7 +35,7 @@ class Recipe:
     detail_lr: float = 2e-3
     warmup: int = 200
     decay: float = 0.35  # share of a stage in which the learning rate falls to zero
-    drop: float = 0.1  # each of text, camera and background is hidden this often
+    drop: float = 0.1  # each of text and camera is hidden this often
     ema: float = 0.9985
     seed: int = 0
     validate: int = 250  # steps between looks at the held-out objects
@@ -64,8 +64,8 @@ def hide(value: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 def draw_conditions(
     corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Mirror flags, grey levels, tokens, mask, camera, background (the last three with dropout) for corpus rows."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Mirror flags, grey levels, tokens, mask and camera for corpus rows; text and camera with dropout."""
     n = len(rows)
     mirror = torch.rand(n, generator=generator) < 0.5
     grey = backgrounds(n, generator)
@@ -74,22 +74,22 @@ def draw_conditions(
     caption = corpus.caption[rows, column]
     caption = torch.where(torch.rand(n, generator=generator) < recipe.drop, len(text.tokens) - 1, caption)
     camera = hide(mirrored(corpus.camera[rows], mirror), recipe.drop, generator)
-    return mirror, grey, text.tokens[caption], text.mask[caption], camera, hide(grey, recipe.drop, generator)
+    return mirror, grey, text.tokens[caption], text.mask[caption], camera
 
 
 def eigen_loss(
     net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
     """Error of F, weighted by c_out over its mean: every noise level counts the same, big components count more."""
-    mirror, grey, tokens, mask, camera, background = draw_conditions(corpus, text, rows, recipe, generator)
-    x0 = (over(corpus.small[rows].float() / 255, grey, mirror).flatten(1) - net.mean) @ net.basis * 2
+    mirror, grey, tokens, mask, camera = draw_conditions(corpus, text, rows, recipe, generator)
+    x0 = (over(corpus.small[rows].float() / 255, grey, mirror).flatten(1) - net.centre(grey)) @ net.basis * POOL
     t = torch.randint(5, len(net.levels) - 5, (len(rows),), generator=generator)
     alpha, sigma = net.levels[t][:, :1], net.levels[t][:, 1:]
     z = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
     c_skip, c_out, c_in = net.wiener(alpha, sigma)
     target = (x0 - c_skip * z) / c_out
     with torch.autocast("cpu", torch.bfloat16):
-        c = net.condition(t, tokens.bfloat16(), mask, camera, background)
+        c = net.condition(t, tokens.bfloat16(), mask, camera, grey)
         predicted = net.eigen(z, c_in, c)
     weight = c_out / c_out.mean(1, keepdim=True)
     return (weight * (predicted - target) ** 2).mean()
@@ -99,7 +99,7 @@ def detail_loss(
     net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
     """Error of x0 at 64 px, weighted towards low noise."""
-    mirror, grey, tokens, mask, camera, background = draw_conditions(corpus, text, rows, recipe, generator)
+    mirror, grey, tokens, mask, camera = draw_conditions(corpus, text, rows, recipe, generator)
     rgba = torch.from_numpy(corpus.full[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
     rgba = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
     x0 = over(rgba, grey, mirror)
@@ -108,7 +108,7 @@ def detail_loss(
     alpha, sigma = (net.levels[t][:, i].view(-1, 1, 1, 1) for i in (0, 1))
     noisy = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
     with torch.autocast("cpu", torch.bfloat16):
-        (predicted,) = net(noisy, t, tokens, mask, camera, background)
+        (predicted,) = net(noisy, t, tokens, mask, camera, grey)
     return ((predicted.float() - x0) ** 2 / (sigma + 0.1)).mean()
 
 
@@ -189,7 +189,7 @@ def train_stage(
 def build(components: dict[str, Tensor], **size: Any) -> EigenDenoiser:
     """A fresh network around the corpus's principal components."""
     net = EigenDenoiser(components=components["basis"].shape[1], **size)
-    for name in ("mean", "basis", "variance"):
+    for name in ("mean", "backdrop", "basis", "variance"):
         getattr(net, name).copy_(components[name])
     return net
 
