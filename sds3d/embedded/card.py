@@ -14,8 +14,8 @@ pipeline_tag: text-to-3d
 # The embedded prior of sds3d
 
 A text-, camera- and background-conditioned diffusion model of single objects at 64x64 pixels with {millions:.0f} M
-parameters, small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a local
-convolution for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view.
+parameters, small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a
+local convolution for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view.
 
 ## What it was trained on
 {images:,} renders (seed {seed}) of {objects:,} objects, {captions:,} captions; {heldout:,} renders of objects that were
@@ -27,16 +27,16 @@ weights are CC-BY-SA 4.0 (the code around them is Apache-2.0).
 
 Recipe: {recipe}
 
-| stage | images seen | training loss | held-out loss |
-|---|---|---|---|
+| stage | images seen | training loss | held-out loss | corpus |
+|---|---|---|---|---|
 {curve}
 
 The whole curve is in `training.json`.
 
 ## What it knows and does not know
 It knows the nouns of its corpus (furniture, food, animals, vehicles, plants, buildings, tools, toys), eleven colours
-and some materials, from all sides. It does not know styles, scenes, people's names or open vocabulary: a noun that it never
-saw becomes its nearest neighbour. Images are 64x64: no fine texture.
+and some materials, from all sides. It does not know styles, scenes, people's names or open vocabulary: a noun that it
+never saw becomes its nearest neighbour. Images are 64x64: no fine texture.
 """
 
 
@@ -47,7 +47,7 @@ def curve_rows(records: list[dict[str, Any]], most: int = 8) -> str:
         part = [r for r in records if r["stage"] == stage]
         every = max(1, len(part) // most)
         chosen = part[::-1][::every][::-1]
-        rows += [f"| {stage} | {r['images']:,} | {r['loss']:.4f} | {r['heldout']:.4f} |" for r in chosen]
+        rows += [f"| {stage} | {r['images']:,} | {r['loss']:.4f} | {r['heldout']:.4f} | `{r['corpus'][:8]}` |" for r in chosen]
     return "\n".join(rows)
 
 

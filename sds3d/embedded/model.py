@@ -2,8 +2,8 @@
 
 Images are projected on the corpus's principal components, which are orthonormal, so white noise stays white. For a
 Gaussian with that spectrum the best denoiser is linear and known (Wiener); it is the skip connection, and the MLP
-learns what is not Gaussian about objects. The detail stage sees the noisy image beside the MLP's answer and adds edges and
-texture, at low noise only: at high noise there is nothing local to see.
+learns what is not Gaussian about objects. The detail stage sees the noisy image beside the MLP's answer and adds edges
+and texture, at low noise only: at high noise there is nothing local to see.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ def train_prior(corpus_folder: Path, out: Path, recipe: Recipe, **size: Any) -> 
     curve = work / "curve.jsonl"
     with curve.open("a") as log:
         for record in train(corpus, text, recipe, net, work):
+            record["corpus"] = corpus.manifest["hash"]
             log.write(json.dumps(record) + "\n")
             log.flush()
             yield record
