@@ -24,7 +24,7 @@ BACKENDS = {  # name -> module with `rasterize`; in order of preference
     "numba": "sds3d.render.splats_numba",
     "torch": "sds3d.render.splats_torch",
 }
-DEVICES = {"gsplat": ("cuda",), "numba": ("cpu",)}  # torch: any
+DEVICES = {"gsplat": "cuda", "numba": "cpu"}  # torch: any
 
 
 @dataclass
@@ -38,21 +38,34 @@ class SplatFrame:
     radii: Tensor  # (B, N, 2) half-sizes in pixels, 0 where a Gaussian is not drawn
 
 
+def _obstacle(name: str, device: torch.device | None = None) -> str | None:
+    """Why backend `name` cannot be used here, or for tensors on `device`; None if it can."""
+    home = DEVICES.get(name)
+    if device is not None and home not in (None, device.type):
+        return f"it runs on {home}, the scene is on {device.type}"
+    if name == "gsplat":
+        from sds3d.render.splats_gsplat import obstacle
+
+        return obstacle()
+    return None if importlib.util.find_spec(name) else "not installed"
+
+
 def available_backends() -> dict[str, str]:
-    """Backend name -> "ok", or why it cannot be used here."""
-    gsplat = "ok" if torch.cuda.is_available() else "needs a CUDA device"
-    found = {"gsplat": gsplat, "numba": "ok", "torch": "ok"}
-    missing = {name: "not installed" for name in found if importlib.util.find_spec(name) is None}
-    return found | missing
+    """Backend name -> "ok", or why it cannot be used here. On a CUDA machine this may build gsplat's extension."""
+    return {name: _obstacle(name) or "ok" for name in BACKENDS}
 
 
 def choose_backend(device: torch.device) -> str:
-    """The first usable backend for tensors on `device`."""
-    usable = available_backends()
-    for name in BACKENDS:
-        if usable[name] == "ok" and device.type in DEVICES.get(name, (device.type,)):
-            return name
-    raise UserError(f"no Gaussian renderer for device {device}: install numba or use --device cpu")
+    """The fastest usable backend for tensors on `device`."""
+    return next(name for name in BACKENDS if _obstacle(name, device) is None)
+
+
+def check_backend(name: str, device: torch.device) -> None:
+    """Raises UserError for a backend that is unknown or unusable for tensors on `device`."""
+    if name not in BACKENDS:
+        raise unknown("splat backend", name, BACKENDS)
+    if reason := _obstacle(name, device):
+        raise UserError(f"splat backend {name!r} cannot be used: {reason}; choose auto or torch")
 
 
 def render_splats(
@@ -73,12 +86,7 @@ def render_splats(
     for that device. Raises UserError for a backend that is unknown or unusable here.
     """
     name = backend or choose_backend(means.device)
-    if name not in BACKENDS:
-        raise unknown("splat backend", name, BACKENDS)
-    if (reason := available_backends()[name]) != "ok":
-        raise UserError(f"splat backend {name!r} cannot be used: {reason}")
-    if means.device.type not in DEVICES.get(name, (means.device.type,)):
-        raise UserError(f"splat backend {name!r} does not run on {means.device}: leave the backend unset")
+    check_backend(name, means.device)
     rasterize: Callable[..., Raster] = import_module(BACKENDS[name]).rasterize
     raster = rasterize(means, quats, scales, opacities, colors, cameras.to(means.device), size)
     alpha = 1 - raster.transmittance

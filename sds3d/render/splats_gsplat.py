@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -9,10 +12,24 @@ from sds3d.camera import Cameras
 from sds3d.render.projection import DILATION, NEAR, Raster
 
 
+@cache
+def obstacle() -> str | None:
+    """Why gsplat cannot render here; None if it can. The first call on a CUDA machine may build gsplat's extension."""
+    if importlib.util.find_spec("gsplat") is None:
+        return "not installed"
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    try:
+        from gsplat.cuda._backend import _C
+    except Exception as error:  # compilers fail in many ways
+        return f"its CUDA extension does not build: {str(error).strip().splitlines()[0] if str(error) else error!r}"
+    return None if _C is not None else "needs a CUDA toolkit (nvcc) to build its extension"
+
+
 def rasterize(
     means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int
 ) -> Raster:
-    """Raster of N Gaussians in B views on a CUDA device; the first call may compile gsplat's extension."""
+    """Raster of N Gaussians in B views on a CUDA device."""
     from gsplat import rasterization
 
     intrinsics = torch.eye(3, device=means.device).repeat(len(cameras), 1, 1)

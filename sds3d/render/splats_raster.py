@@ -26,7 +26,7 @@ PLANES = 9
 # The kernels see these as float32 literals.
 _MIN_ALPHA, _MAX_ALPHA = np.float32(projection.MIN_ALPHA), np.float32(projection.MAX_ALPHA)
 _MIN_T = np.float32(projection.MIN_TRANSMITTANCE)
-_0, _HALF, _1 = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+_0, _HALF, _1, _2 = (np.float32(c) for c in (0.0, 0.5, 1.0, 2.0))
 _LOG2E, _LN2_HI, _LN2_LO = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _C3, _C4, _C5 = np.float32(1 / 6), np.float32(4.1665795894e-2), np.float32(8.3334519073e-3)
 _C6, _C7 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
@@ -89,9 +89,9 @@ def _coordinates(s: Any) -> None:
 
 @inlined
 def _span(v: Any, ry: Any) -> Any:
-    """First and last pixel of the tile's rows within ry of v; rows are whole so that loops stay vectors."""
-    first = max(_0, np.floor(v - ry))
-    last = min(np.float32(TILE), np.floor(v + ry) + _1)
+    """First and last pixel of the tile's rows within ry of v; pairs of rows, so that loops are whole vectors."""
+    first = max(_0, _2 * np.floor(_HALF * (v - ry)))
+    last = min(np.float32(TILE), _2 * np.floor(_HALF * (v + ry)) + _2)
     return np.uint64(first) * np.uint64(TILE), np.uint64(max(first, last)) * np.uint64(TILE)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from sds3d.camera import Cameras
-from sds3d.errors import UserError
+from sds3d.errors import UserError, unknown
 from sds3d.render.projection import rotation_matrices
-from sds3d.render.splats import available_backends, choose_backend, render_splats
+from sds3d.render.splats import BACKENDS, check_backend, choose_backend, render_splats
 from sds3d.render.splats_field import SplatField
 from sds3d.scenes.base import Field, Frame, ParamGroup
 from sds3d.scenes.strategy import Statistics, clean, refine
@@ -55,8 +55,8 @@ class SplatsConfig:
             )
         if not 0 < self.opacity < 1:
             raise UserError(f"splats.opacity must lie between 0 and 1, not {self.opacity}")
-        if self.backend != "auto" and self.backend not in available_backends():
-            raise UserError(f"splats.backend must be auto or one of {', '.join(available_backends())}")
+        if self.backend not in ("auto", *BACKENDS):
+            raise unknown("splats.backend", self.backend, ("auto", *BACKENDS))
         if self.refine_every < 1:
             raise UserError(f"splats.refine_every must be at least 1, not {self.refine_every}")
 
@@ -72,6 +72,7 @@ class SplatScene:
     def __init__(self, config: SplatsConfig, device: torch.device | str, generator: torch.Generator) -> None:
         self.config, self.device = config, torch.device(device)
         self.backend = choose_backend(self.device) if config.backend == "auto" else config.backend
+        check_backend(self.backend, self.device)
         self.params = {name: Parameter(v.to(self.device)) for name, v in _ball(config, generator).items()}
         self.statistics = Statistics.empty(config.count, self.device)
 
