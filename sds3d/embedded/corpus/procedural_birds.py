@@ -175,8 +175,7 @@ def turtle(rng: Rng) -> Made:
     word, rgb = pick(rng, ("green", "green", "green", "brown", "blue"))
     skin = jitter(rng, (0.52, 0.72, 0.30))
     rgb = shade(rgb, -0.15)
-    shell = ball((0, 0.1, 0), (0.62, 0.46, 0.72), n=64)
-    shell = shell[shell[..., 1].mean(1) > 0.08]
+    shell = ball((0, 0.1, 0), (0.62, 0.46, 0.72), n=40, low=0)
     seeds = np.array([(0, 1, 0), *[(0.75 * np.sin(a), 0.6, 0.75 * np.cos(a)) for a in np.arange(6) * np.pi / 3], *[(np.sin(a), 0.12, np.cos(a)) for a in (np.arange(10) + 0.5) * np.pi / 5]])
 
     def seams(x: Array, y: Array, z: Array) -> Array:
@@ -315,15 +314,13 @@ def bee(rng: Rng) -> Made:
 
 def ladybug(rng: Rng) -> Made:
     word, rgb = pick(rng, ("red", "red", "red", "yellow", "orange"))
-    shell = ball((0, 0, -0.05), (0.62, 0.5, 0.72), n=48)
-    dots = rng.uniform((-0.5, 0.1, -0.6), (0.5, 0.5, 0.4), (4, 3))
-    dots = np.concatenate([np.array([(0.3, 0.42, 0.2), (0.42, 0.25, -0.2), (0.22, 0.4, -0.4)]), dots[:1]])
+    shell = ball((0, -0.1, -0.05), (0.62, 0.6, 0.72), n=32, low=0)
+    dots = np.array([(0.28, 0.36, 0.22), (0.42, 0.28, -0.16), (0.2, 0.4, -0.38)]) + rng.normal(0, 0.03, (3, 3))
 
     def spots(x: Array, y: Array, z: Array) -> Array:
         p = np.stack([np.abs(x), y, z], -1)[:, None]
-        return (np.linalg.norm(p - dots[:3], axis=-1) < 0.15).any(1) | (np.abs(x) < 0.03)
+        return (np.linalg.norm(p - dots, axis=-1) < 0.15).any(1) | (np.abs(x) < 0.03)
 
-    shell = shell[shell[..., 1].mean(1) > -0.12]
     legs = pair(join(*(sweep([(0.4, -0.12, z), (0.75, -0.05, z * 1.3), (0.82, -0.3, z * 1.4)], 0.04, 8) for z in (-0.4, 0.0, 0.4))))
     feelers = pair(sweep([(0.1, 0.2, 0.85), (0.22, 0.42, 1.02)], 0.03, 6))
     parts = [*paint(shell, rgb, (spots, BLACK)), Part(join(ball((0, -0.1, -0.05), (0.58, 0.1, 0.68)), ball((0, 0.0, 0.68), (0.36, 0.29, 0.28)), legs, feelers), BLACK), *eyes((0.18, 0.1, 0.88), 0.09, "wide")]

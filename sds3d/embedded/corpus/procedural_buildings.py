@@ -212,12 +212,11 @@ def windmill(rng: Rng) -> Made:
 
 def igloo(rng: Rng) -> Made:
     rgb = jitter(rng, (0.90, 0.94, 0.97), 0.015)
-    dome = ball((0, 0, 0), (1, between(rng, 0.85, 1.0), 1), n=80)
-    dome = dome[dome[..., 1].mean(1) > 0]
+    dome = ball((0, 0, 0), (1, between(rng, 0.85, 1.0), 1), n=48, low=0)
 
     def joint(x: Array, y: Array, z: Array) -> Array:
         row = np.floor(y * 4.2)
-        turned = np.arctan2(x, z) * (np.array([7, 6, 5, 4, 2])[row.astype(int)] / np.pi) + 0.5 * row
+        turned = np.arctan2(x, z) * (np.array([7, 6, 5, 4, 2])[np.clip(row, 0, 4).astype(int)] / np.pi) + 0.5 * row
         return (np.mod(y * 4.2, 1) < 0.14) | (np.mod(turned, 1) < 0.1)
 
     arch = np.linspace(0, np.pi, 12)
@@ -225,7 +224,7 @@ def igloo(rng: Rng) -> Made:
     inner = [(0.28 * np.cos(a), 0.44 * np.sin(a)) for a in arch]
     porch = move(prism(outer, 0.28), (0, 0, 1.0))
     hole = move(prism(inner, 0.03), (0, 0, 1.27))
-    parts = paint(dome, rgb, (joint, (0.68, 0.78, 0.87))) + [Part(porch, shade(rgb, -0.06)), Part(hole, (0.12, 0.16, 0.24))]
+    parts = paint(dome, rgb, (joint, (0.68, 0.78, 0.87)), levels=2) + [Part(porch, shade(rgb, -0.06)), Part(hole, (0.12, 0.16, 0.24))]
     parts.append(Part(cylinder((0, 0, 0.15), 1.35, 0.03), WHITE))
     return named("igloo", "white", "made of ice blocks", ("snow igloo",)), assemble(parts)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sds3d.embedded.corpus.shapes import Array, ball, box, cylinder, join, move, pair, smooth_normals, turn
 from sds3d.render.mesh import Material, Soup
@@ -46,16 +46,17 @@ LAMP: Rgb = (1.0, 0.93, 0.60)
 
 
 class Part(NamedTuple):
-    """Triangles (F, 3, 3) of one colour."""
+    """Triangles (F, 3, 3) of one colour; normals (F, 3, 3) where the shape's own edges are not its borders."""
 
     shape: Array
     rgb: Rgb
+    normals: Array | None = None
 
 
 def assemble(parts: Sequence[Part]) -> Soup:
     """One triangle soup of all parts, normals smoothed within each part, one material a colour."""
     corners = np.concatenate([p.shape for p in parts]).astype(np.float32)
-    normals = np.concatenate([smooth_normals(p.shape) for p in parts]).astype(np.float32)
+    normals = np.concatenate([smooth_normals(p.shape) if p.normals is None else p.normals for p in parts]).astype(np.float32)
     slots = {rgb: k for k, rgb in enumerate(dict.fromkeys(p.rgb for p in parts))}
     material = np.concatenate([np.full(len(p.shape), slots[p.rgb]) for p in parts])
     return Soup(
@@ -120,20 +121,39 @@ def named(noun: str, adjective: str = "", extra: str = "", also: Sequence[str] =
     return [*out, *also, noun]
 
 
-def paint(shape: Array, ground: Rgb, *rules: tuple[Callable[[Array, Array, Array], Array], Rgb]) -> list[Part]:
-    """Split a shape by rules (x, y, z) -> bool mask over its triangles; later rules win.
+Rule = tuple[Callable[[Array, Array, Array], Array], Rgb]  # (x, y, z) -> bool mask, and the colour of what is in it
 
-    A triangle is asked at the middle of its longest edge, which is the diagonal of its quad: borders follow quads.
+
+def paint(shape: Array, ground: Rgb, *rules: Rule, levels: int = 1) -> list[Part]:
+    """Split a shape by rules over its points; later rules win.
+
+    Triangles that a border crosses are cut in four, `levels` times over, before each takes one colour.
     """
-    edges = np.roll(shape, -1, axis=1) - shape
-    longest = np.einsum("fei,fei->fe", edges, edges).argmax(1)
-    k = np.arange(len(shape))
-    x, y, z = (shape[k, longest] + edges[k, longest] / 2).T
-    owner = np.zeros(len(shape), int)
-    for k, (where, _) in enumerate(rules, 1):
-        owner[where(x, y, z)] = k
+
+    def owner(points: Array) -> NDArray[np.int64]:
+        k = np.zeros(len(points), np.int64)
+        for i, (where, _) in enumerate(rules, 1):
+            k[where(*points.T)] = i
+        return k
+
+    done: list[tuple[Array, Array]] = []
+    normals = smooth_normals(shape)
+    for _ in range(levels):
+        k = owner(np.concatenate([shape, shape.mean(1, keepdims=True)], 1).reshape(-1, 3)).reshape(-1, 4)
+        mixed = (k != k[:, :1]).any(1)
+        done.append((shape[~mixed], normals[~mixed]))
+        shape, normals = _cut(shape[mixed]), _cut(normals[mixed])
+    shape, normals = (np.concatenate([*(d[i] for d in done), last]) for i, last in enumerate((shape, normals)))
+    k = owner(shape.mean(1))
     colours = [ground, *(rgb for _, rgb in rules)]
-    return [Part(shape[owner == k], rgb) for k, rgb in enumerate(colours) if (owner == k).any()]
+    return [Part(shape[k == i], rgb, normals[k == i]) for i, rgb in enumerate(colours) if (k == i).any()]
+
+
+def _cut(tri: Array) -> Array:
+    """Every triangle in four, at the middles of its edges."""
+    a, b, c = tri[:, 0], tri[:, 1], tri[:, 2]
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    return np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
 
 
 # --- small assemblies ----------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def shield(rng: Rng) -> Made:
         mark = [
             join(box((0, 0.0, 0.12), (0.09, 0.68, 0.02), 0.01), box((0, 0.15, 0.12), (0.52, 0.09, 0.02), 0.01)),
             turn(box((0, 0, 0.12), (0.62, 0.1, 0.02), 0.01), "z", 38),
-            prism([(0.33 * q * np.sin(a), 0.33 * q * np.cos(a)) for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)], 0.14),
+            prism([(0.33 * q * np.sin(a), 0.33 * q * np.cos(a)) for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)], 0.015) + np.array([0, 0, 0.13]),
         ][kind]
         parts.append(Part(mark, c))
         parts.append(Part(box((0, 0, -0.12), (0.06, 0.35, 0.03), 0.02), BROWN))
@@ -251,8 +251,7 @@ def hat(rng: Rng) -> Made:
         strip = lathe([(0.505, -0.26), (0.51, -0.12), (0.49, -0.1)], 32) * [0.95, 1, 1.12]
         parts, name = [Part(join(brim, dome), rgb), Part(strip, c)], "cowboy hat"
     elif kind == 2:
-        dome = ball((0, 0, 0), (0.6, 0.55, 0.64), n=30)
-        dome = paint(dome[dome[..., 1].mean(1) > -0.05], rgb, (lambda x, y, z: np.floor(np.arctan2(x, z) * 3 / np.pi) % 2 == 0, c if chance(rng, 0.4) else rgb))
+        dome = paint(ball((0, 0, 0), (0.6, 0.55, 0.64), n=24, low=0), rgb, (lambda x, y, z: np.floor(np.arctan2(x, z) * 3 / np.pi) % 2 == 0, c if chance(rng, 0.4) else rgb))
         peak = ball((0, -0.03, 0.66), (0.5, 0.045, 0.42), (0.8, 0.8), n=20)
         parts, name = [*dome, Part(peak, shade(c, 0)), Part(ball((0, 0.55, 0), 0.07, n=10), c)], "baseball cap"
     else:

@@ -49,7 +49,7 @@ _PHI = (1 + 5**0.5) / 2
 _ICOSAHEDRON = np.array([v for a in (-1, 1) for b in (-_PHI, _PHI) for v in ((0, a, b), (a, b, 0), (b, 0, a))]) / np.sqrt(1 + _PHI**2)
 
 
-def _globe(n: int = 72) -> Array:
+def _globe(n: int = 40) -> Array:
     return ball((0, 0, 0), 1.0, n=n)
 
 
@@ -59,10 +59,10 @@ def soccer_ball(rng: Rng) -> Made:
 
     def patch(x: Array, y: Array, z: Array) -> Array:
         near = np.sort(np.stack([x, y, z], -1) @ corners.T, axis=1)
-        seam = (near[:, -1] - near[:, -2] < 0.035) & (near[:, -3] < 0.7)
+        seam = (near[:, -1] - near[:, -2] < 0.028) & (near[:, -1] < 0.93)
         return (near[:, -1] > 0.925) | seam
 
-    return named("soccer ball", f"white and {other}", "", ("football",)), assemble(paint(_globe(), WHITE, (patch, c)))
+    return named("soccer ball", f"white and {other}", "", ("football",)), assemble(paint(_globe(), WHITE, (patch, c), levels=2))
 
 
 def basketball(rng: Rng) -> Made:
@@ -73,7 +73,7 @@ def basketball(rng: Rng) -> Made:
         ring_ = np.hypot(np.abs(p[:, 0]) - 1.0, p[:, 1])
         return (np.abs(p[:, 0]) < 0.035) | (np.abs(p[:, 1]) < 0.035) | (np.abs(ring_ - 0.62) < 0.035)
 
-    return named("basketball", "orange", "with black lines"), assemble(paint(_globe(84), jitter(rng, (0.88, 0.42, 0.13)), (seam, BLACK)))
+    return named("basketball", "orange", "with black lines"), assemble(paint(_globe(), jitter(rng, (0.88, 0.42, 0.13)), (seam, BLACK), levels=2))
 
 
 def beach_ball(rng: Rng) -> Made:
@@ -96,7 +96,7 @@ def ball_(rng: Rng) -> Made:
         (lambda x, y, z: np.abs(y) < 0.22, c),
         (lambda x, y, z: (np.stack([x, y, z], -1) @ seeds.T > 0.95).any(1), c),
     ]
-    parts = paint(_globe(48), rgb, *(() if kind == 2 else (rules[kind],)))
+    parts = paint(_globe(), rgb, *(() if kind == 2 else (rules[kind],)), levels=2)
     extra = ("with " + with_article(other) + " stripe", f"with {other} dots", "")[kind]
     return named("ball", word, extra, ("toy ball",)), assemble([Part(turn(p.shape, "z", 18), p.rgb) for p in parts])
 
@@ -106,7 +106,7 @@ def tennis_ball(rng: Rng) -> Made:
         a = np.arctan2(z, x)
         return np.abs(y - 0.5 * np.sin(2 * a) * np.sqrt(np.maximum(1 - y * y, 0))) < 0.06
 
-    parts = paint(_globe(), jitter(rng, (0.78, 0.90, 0.22)), (seam, WHITE))
+    parts = paint(_globe(), jitter(rng, (0.78, 0.90, 0.22)), (seam, WHITE), levels=2)
     tilt = between(rng, 0, 180)
     return named("tennis ball", "yellow", "with a white line"), assemble([Part(turn(turn(p.shape, "x", 50), "y", tilt), p.rgb) for p in parts])
 

@@ -265,7 +265,7 @@ def sushi(rng: Rng) -> Made:
 def lollipop(rng: Rng) -> Made:
     word, rgb = pick(rng, BRIGHT)
     other, c = pick(rng, (*BRIGHT, "white"), but=(word,))
-    disc = turn(ball((0, 0, 0), (0.7, 0.16, 0.7), (1.0, 0.7), n=90), "x", 90)
+    disc = turn(ball((0, 0, 0), (0.7, 0.16, 0.7), (1.0, 0.7), n=48), "x", 90)
     swirl = (lambda x, y, z: np.mod(np.arctan2(y, x) * 2 / np.pi + 2.4 * np.hypot(x, y), 1) < 0.5, c)
     parts = [Part(p.shape + np.array([0, 0.5, 0]), p.rgb) for p in paint(disc, rgb, swirl)]
     return named("lollipop", f"{word} and {other}", "", (f"{word} lollipop", "candy")[:1]), assemble([*parts, Part(sweep([(0, -0.1, 0), (0, -1.3, 0)], 0.055, 10), WHITE)])

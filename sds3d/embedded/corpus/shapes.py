@@ -115,11 +115,16 @@ def ring(tri: Array, n: int, start: float = 0.0) -> Array:
 # --- solids --------------------------------------------------------------------------------------------------------
 
 
-def ball(at: ArrayLike, r: ArrayLike, e: float | tuple[float, float] = 1.0, n: int = 20) -> Array:
-    """Superellipsoid at `at`, half-axes `r` (number or 3). Exponents (around, upright): 1 round, 0.3 boxy, 2 pinched."""
+def ball(
+    at: ArrayLike, r: ArrayLike, e: float | tuple[float, float] = 1.0, n: int = 20, low: float = -90.0
+) -> Array:
+    """Superellipsoid at `at`, half-axes `r` (number or 3), from latitude `low` upwards (0: a dome).
+
+    Exponents (around, upright): 1 round, 0.3 boxy, 2 pinched.
+    """
     around, upright = e if isinstance(e, tuple) else (e, e)
     a = np.linspace(0, 2 * np.pi, n + 1)[None]
-    b = np.linspace(-np.pi / 2, np.pi / 2, n * 2 // 3 + 1)[:, None]
+    b = np.linspace(np.deg2rad(low), np.pi / 2, n * 2 // 3 + 1)[:, None]
 
     def power(x: Array, p: float) -> Array:
         return np.sign(x) * np.abs(x) ** p
