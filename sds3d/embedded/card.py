@@ -40,6 +40,9 @@ never saw becomes its nearest neighbour. Images are 64x64: no fine texture.
 """
 
 
+ROW = "| {stage} | {images:,} | {loss:.4f} | {heldout:.4f} | `{corpus:.8}` |"
+
+
 def curve_rows(records: list[dict[str, Any]], most: int = 8) -> str:
     """A few rows of the loss curve per stage, the last one always among them."""
     rows = []
@@ -47,7 +50,7 @@ def curve_rows(records: list[dict[str, Any]], most: int = 8) -> str:
         part = [r for r in records if r["stage"] == stage]
         every = max(1, len(part) // most)
         chosen = part[::-1][::every][::-1]
-        rows += [f"| {stage} | {r['images']:,} | {r['loss']:.4f} | {r['heldout']:.4f} | `{r['corpus'][:8]}` |" for r in chosen]
+        rows += [ROW.format(**r) for r in chosen]
     return "\n".join(rows)
 
 
