@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sds3d.engine.distill import Record
 
-STATUS_LINES = 10  # per run, where there is no terminal to draw a bar on
+STATUS_LINES, STATUS_SECONDS = 10, 20.0  # where there is no terminal for a bar: lines a run, longest silence
 
 
 def error_line(text: str) -> None:
@@ -28,6 +29,7 @@ class Reporter:
         self.bar: Any = None
         self.task: Any = None
         self.first: tuple[int, float] | None = None
+        self.spoke = time.perf_counter()
 
     def note(self, text: str) -> None:
         self._end_bar()
@@ -48,7 +50,8 @@ class Reporter:
         text = f"{rate:5.1f} it/s  eta {_clock(left)}  {_statistics(record)}"
         if self.console.is_terminal:
             self._draw_bar(record, text)
-        elif record.step % max(1, record.total // STATUS_LINES) == 0:
+        elif record.step % max(1, record.total // STATUS_LINES) == 0 or now - self.spoke > STATUS_SECONDS:
+            self.spoke = now
             self.console.print(f"  step {record.step}/{record.total}  {text}", markup=False, soft_wrap=True)
         if record.step == record.total:
             self._end_bar()
@@ -96,7 +99,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
     """Aligned columns; the last one may wrap. Plain text when it is not a terminal."""
     from rich.console import Console
     from rich.table import Table

@@ -101,7 +101,7 @@ def resume(
 @guarded
 def export(
     run: Path = typer.Argument(..., help="A run folder."),
-    format: list[str] = typer.Option(["glb"], "--format", "-f", help="glb, obj, ply or stl; may be repeated."),
+    format: list[str] = typer.Option(["glb"], "--format", "-f", help="glb obj ply stl mesh-ply; may be repeated."),
     sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An export setting, as export.X=VALUE."),
     device: str = DEVICE,
     threads: int | None = THREADS,
@@ -141,6 +141,7 @@ def imagine(
     from sds3d.engine.system import pick_device, set_threads
 
     set_threads(threads)
-    drawing = {"views": views, "rows": rows, "seed": seed or 0, "steps": steps, "cfg": cfg, "eta": eta}
-    path = imagine_sheet(text, prior or "embedded", out, pick_device(device), elevation=elevation, **drawing)
+    path = imagine_sheet(
+        text, prior or "embedded", out, pick_device(device), views, rows, seed or 0, steps, cfg, eta, elevation
+    )
     typer.echo(path)
