@@ -12,7 +12,7 @@ import numba
 import torch
 from torch import Tensor
 
-from sds3d.render.jit import in_parallel, kernel, ranges
+from sds3d.render.jit import THREADS, in_parallel, kernel, ranges
 
 
 @kernel
@@ -82,7 +82,7 @@ class _Trilinear(torch.autograd.Function):
         (points,) = ctx.saved_tensors
         out = torch.zeros(ctx.shape)
         arrays = (points.numpy(), numba.float32(ctx.bound), grads[0].contiguous().numpy(), out.numpy())
-        layers = ranges(len(out), 2 * numba.config.NUMBA_NUM_THREADS)
+        layers = ranges(len(out), 2 * THREADS)
         in_parallel(_write, [(*piece, *arrays) for piece in layers])
         return out, None, None
 

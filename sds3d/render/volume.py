@@ -27,18 +27,23 @@ CHUNK = 1 << 22  # lattice points looked at together by the torch marcher
 class Samples:
     """P intervals on R rays, ray after ray, near to far."""
 
-    ray: Tensor  # (P,) int64
     start: Tensor  # (P,) distance along the ray
     end: Tensor  # (P,)
     points: Tensor  # (P, 3) the middles of the intervals, in the world
     offsets: Tensor  # (R + 1,) int64: ray r owns samples offsets[r] to offsets[r + 1]
 
     def __len__(self) -> int:
-        return len(self.ray)
+        return len(self.start)
 
     @property
     def rays(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def ray(self) -> Tensor:
+        """(P,) int64, the ray of each sample."""
+        index = torch.arange(self.rays, device=self.offsets.device)
+        return torch.repeat_interleave(index, self.offsets.diff(), output_size=len(self))
 
 
 class Composite(NamedTuple):
@@ -95,7 +100,7 @@ def choose_backend(name: str, device: torch.device) -> str:
 
 
 def ball_bounds(origins: Tensor, directions: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Where rays (R, 3) with unit directions enter and leave the ball at the origin: near, far (R,), equal on a miss."""
+    """Where rays (R, 3) with unit directions meet the ball around the origin: near, far (R,), equal on a miss."""
     middle = -(origins * directions).sum(-1)
     inside = radius**2 - (origins + middle[:, None] * directions).square().sum(-1)
     half = inside.clamp(min=0).sqrt()
@@ -149,7 +154,7 @@ def _march_torch(
     if not found:
         found = [(near.new_zeros(0, dtype=torch.long), near.new_zeros(0), near.new_zeros(0, 3))]
     ray, start, points = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Samples(ray, start, start + step, points, _offsets(ray, len(near)))
+    return Samples(start, start + step, points, _offsets(ray, len(near)))
 
 
 def _march_nerfacc(
@@ -164,7 +169,7 @@ def _march_nerfacc(
     )
     start, end, ray = intervals.vals[intervals.is_left], intervals.vals[intervals.is_right], packed.ray_indices
     points = origins[ray] + directions[ray] * ((start + end) / 2)[:, None]
-    return Samples(ray, start, end, points, _offsets(ray, len(near)))
+    return Samples(start, end, points, _offsets(ray, len(near)))
 
 
 def occupied(cells: Tensor, bound: float, points: Tensor) -> Tensor:
@@ -186,13 +191,11 @@ def cull(samples: Samples, sigma: Tensor, opaque: float = OPAQUE, backend: str =
         from sds3d.render import volume_numba
 
         s = samples
-        return Samples(*volume_numba.cull(s.ray, s.start, s.end, s.points, s.offsets, sigma, opaque))
+        return Samples(*volume_numba.cull(s.start, s.end, s.points, s.offsets, sigma, opaque))
     transmittance, _ = _transmittance(samples, sigma)
     keep = transmittance >= opaque
-    ray = samples.ray[keep]
-    return Samples(
-        ray, samples.start[keep], samples.end[keep], samples.points[keep], _offsets(ray, samples.rays)
-    )
+    offsets = _offsets(samples.ray[keep], samples.rays)
+    return Samples(samples.start[keep], samples.end[keep], samples.points[keep], offsets)
 
 
 def _transmittance(samples: Samples, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,7 +208,7 @@ def _transmittance(samples: Samples, sigma: Tensor) -> tuple[Tensor, Tensor]:
 
 def weights(samples: Samples, sigma: Tensor, backend: str = "torch") -> Tensor:
     """(P,) w_i = T_i (1 - exp(-sigma_i delta_i)): what sample i adds to its ray. Differentiable in sigma (P,)."""
-    if backend == "nerfacc":
+    if backend == "nerfacc" and len(samples):
         import nerfacc
 
         return nerfacc.render_weight_from_density(

@@ -14,7 +14,7 @@ PIECES = 16  # blocks of rays that threads share out
 
 
 @kernel
-def _march(first, last, origins, directions, cells, bound, near, far, step, offsets, fill, ray, start, end, points):  # type: ignore[no-untyped-def]
+def _march(first, last, origins, directions, cells, bound, near, far, step, offsets, fill, start, end, points):  # type: ignore[no-untyped-def]
     """Count the samples of rays first..last into offsets[r + 1], or write them from offsets[r] on."""
     n = cells.shape[0]
     one = near.dtype.type(1)
@@ -33,7 +33,6 @@ def _march(first, last, origins, directions, cells, bound, near, far, step, offs
             if cells[m, j, i]:
                 if fill:
                     p = offsets[r] + found
-                    ray[p] = r
                     start[p] = near[r] + k * step
                     end[p] = start[p] + step
                     points[p, 0], points[p, 1], points[p, 2] = x, y, z
@@ -59,11 +58,10 @@ def _visible(first, last, sigma, start, end, offsets, thickest, kept):  # type: 
 
 
 @kernel
-def _compact(first, last, old, new, ray, start, end, points, ray_out, start_out, end_out, points_out):  # type: ignore[no-untyped-def]
+def _compact(first, last, old, new, start, end, points, start_out, end_out, points_out):  # type: ignore[no-untyped-def]
     for r in range(first, last):
         shift = old[r] - new[r]
         for p in range(new[r], new[r + 1]):
-            ray_out[p] = ray[p + shift]
             start_out[p] = start[p + shift]
             end_out[p] = end[p + shift]
             for c in range(3):
@@ -112,8 +110,8 @@ def _composite_backward(first, last, sigma, rgb, start, end, offsets, out, grad,
 
 def march(
     origins: Tensor, directions: Tensor, cells: Tensor, bound: float, near: Tensor, far: Tensor, step: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Ray, start, end, points and offsets of `volume.march`."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Start, end, points and offsets of `volume.march`."""
     kind = near.numpy().dtype.type
     fixed: tuple[Any, ...] = (
         *(t.contiguous().numpy() for t in (origins, directions, cells)),
@@ -132,9 +130,8 @@ def march(
     return *out, offsets
 
 
-def _empty(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _empty(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        torch.empty(n, dtype=torch.long),
         torch.empty(n, dtype=dtype),
         torch.empty(n, dtype=dtype),
         torch.empty(n, 3, dtype=dtype),
@@ -142,19 +139,19 @@ def _empty(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def cull(
-    ray: Tensor, start: Tensor, end: Tensor, points: Tensor, offsets: Tensor, sigma: Tensor, opaque: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Ray, start, end, points and offsets of the samples that `volume.cull` keeps."""
+    start: Tensor, end: Tensor, points: Tensor, offsets: Tensor, sigma: Tensor, opaque: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Start, end, points and offsets of the samples that `volume.cull` keeps."""
     thickest = sigma.numpy().dtype.type(-np.log(opaque))
     kept = torch.zeros_like(offsets)
     pieces = ranges(len(offsets) - 1, PIECES)
     lengths = (sigma.contiguous().numpy(), start.numpy(), end.numpy(), offsets.numpy())
     in_parallel(_visible, [(*piece, *lengths, thickest, kept.numpy()) for piece in pieces])
     kept = kept.cumsum(0)
-    if int(kept[-1]) == len(ray):
-        return ray, start, end, points, offsets
+    if int(kept[-1]) == len(start):
+        return start, end, points, offsets
     out = _empty(int(kept[-1]), start.dtype)
-    arrays = [t.numpy() for t in (offsets, kept, ray, start, end, points, *out)]
+    arrays = [t.numpy() for t in (offsets, kept, start, end, points, *out)]
     in_parallel(_compact, [(*piece, *arrays) for piece in pieces])
     return *out, kept
 

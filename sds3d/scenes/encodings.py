@@ -37,13 +37,22 @@ class DenseGrid:
     """
 
     def __init__(
-        self, width: int, resolution: int, levels: int, bound: float, device: torch.device | str = "cpu"
+        self,
+        width: int,
+        resolution: int,
+        levels: int,
+        bound: float,
+        spread: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
+        """Values start uniform in [-spread, spread]; what a network decodes must not start at 0."""
         if levels < 1 or resolution % 2 ** (levels - 1):
             raise UserError(f"a dense grid with {levels} levels needs a resolution divisible by {2 ** (levels - 1)}")
         self.width, self.bound = width, bound
         sides = [resolution // 2**i + 1 for i in reversed(range(levels))]
-        self.levels = [torch.nn.Parameter(torch.zeros(n, n, n, width, device=device)) for n in sides]  # coarse first
+        starts = [(torch.rand(n, n, n, width, generator=generator) * 2 - 1) * spread for n in sides]
+        self.levels = [torch.nn.Parameter(start.to(device)) for start in starts]  # coarse first
 
     def table(self) -> Tensor:
         """(n+1, n+1, n+1, width): all levels as one grid, indexed [z, y, x]."""
@@ -81,8 +90,8 @@ class HashGrid:
         self.resolutions = [int(coarsest * growth**i + 1e-6) for i in range(levels)]
         self.sizes = [min((n + 1) ** 3, 2**log2_size) for n in self.resolutions]
         self.width, self.bound = levels * features, bound
-        start = (torch.rand(sum(self.sizes), features, generator=generator) * 2 - 1) * 1e-4
-        self.entries = torch.nn.Parameter(start.to(device))
+        start = (torch.rand(features, sum(self.sizes), generator=generator) * 2 - 1) * 1e-4
+        self.entries = torch.nn.Parameter(start.to(device))  # (features, entries): reads along the last axis are fast
         bits = torch.arange(8, device=device)
         self.corners = torch.stack([bits & 1, bits >> 1 & 1, bits >> 2 & 1], -1)  # (8, 3)
 
@@ -98,9 +107,10 @@ class HashGrid:
             index = self.index(cell[:, None] + self.corners, resolution, size) + base  # (P, 8)
             within = (place - cell)[:, None]  # (P, 1, 3)
             weight = torch.where(self.corners.bool(), within, 1 - within).prod(-1)  # (P, 8)
-            features.append((torch.nn.functional.embedding(index, table) * weight[..., None]).sum(1))
+            corner = table.index_select(1, index.view(-1)).view(-1, *index.shape)  # (F, P, 8)
+            features.append((corner * weight).sum(-1))
             base += size
-        return torch.cat(features, -1)
+        return torch.cat(features).T
 
     @staticmethod
     def index(corner: Tensor, resolution: int, size: int) -> Tensor:
@@ -108,7 +118,7 @@ class HashGrid:
         x, y, z = corner.unbind(-1)
         if (resolution + 1) ** 3 <= size:
             return (z * (resolution + 1) + y) * (resolution + 1) + x
-        return (x * PRIMES[0] ^ y * PRIMES[1] ^ z * PRIMES[2]) % size
+        return (x * PRIMES[0] ^ y * PRIMES[1] ^ z * PRIMES[2]) & (size - 1)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         return [self.entries]

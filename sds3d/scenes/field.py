@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sds3d.scenes.encodings import Encoding
+from sds3d.scenes.encodings import DenseGrid, Encoding
 
 
 class _TruncExp(torch.autograd.Function):
     """exp whose gradient is clamped (instant-ngp), so that one dense sample cannot blow a step up."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return torch.exp(x.clamp(max=11.0))
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
         return grads[0] * torch.exp(x.clamp(-11.0, 11.0))
 
 
@@ -31,11 +32,40 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Direct:
-    """Features are density and colour themselves."""
+@dataclass(frozen=True)
+class Blob:
+    """The soft ball that a scene starts as: raw density strength (1 - r / radius) (Magic3D's form)."""
 
-    def __call__(self, features: Tensor) -> Tensor:
-        return features
+    strength: float
+    radius: float
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """(...,) raw density at points (..., 3)."""
+        return self.strength - (self.strength / self.radius) * points.norm(dim=-1)
+
+
+class Direct:
+    """No network: a dense grid of width 4 holds the raw density and the colour's logit. The blob is its first value."""
+
+    def __init__(self, grid: DenseGrid, blob: Blob) -> None:
+        with torch.no_grad():
+            coarsest = grid.levels[0]
+            line = torch.linspace(-grid.bound, grid.bound, len(coarsest), device=coarsest.device)
+            z, y, x = torch.meshgrid(line, line, line, indexing="ij")
+            coarsest[..., 0] = blob(torch.stack([x, y, z], -1))
+
+    def prepare(self, table: Tensor) -> Tensor:
+        """Colours are squashed at the corners, once, and interpolated after; densities keep their sharp edges."""
+        return torch.cat([table[..., :1], torch.sigmoid(table[..., 1:])], -1)
+
+    def density_part(self, table: Tensor) -> Tensor:
+        return table[..., :1]
+
+    def __call__(self, features: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        if features.shape[-1] == 1:
+            return features[:, 0], features[:, :0]
+        raw, color = features.split((1, 3), -1)
+        return raw[:, 0], color
 
     def parameters(self) -> list[torch.nn.Parameter]:
         return []
@@ -45,18 +75,28 @@ class Direct:
 
 
 class Network:
-    """One hidden ReLU layer: (P, width) features -> (P, 4) raw density and colour."""
+    """One hidden ReLU layer from features (P, width) to the raw density, on top of the blob, and the colour's logit."""
 
-    def __init__(self, width: int, hidden: int, generator: torch.Generator, device: torch.device | str) -> None:
+    def __init__(
+        self, width: int, hidden: int, blob: Blob, generator: torch.Generator, device: torch.device | str
+    ) -> None:
         def uniform(rows: int, columns: int) -> torch.nn.Parameter:
             scale = columns**-0.5
             return torch.nn.Parameter(((torch.rand(rows, columns, generator=generator) * 2 - 1) * scale).to(device))
 
         self.inner, self.outer = uniform(hidden, width), uniform(4, hidden)
         self.bias = torch.nn.Parameter(torch.zeros(hidden, device=device))
+        self.blob = blob
 
-    def __call__(self, features: Tensor) -> Tensor:
-        return torch.relu(features @ self.inner.T + self.bias) @ self.outer.T
+    def prepare(self, table: Tensor) -> Tensor:
+        return table
+
+    def density_part(self, table: Tensor) -> Tensor:
+        return table
+
+    def __call__(self, features: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        out = torch.relu(features @ self.inner.T + self.bias) @ self.outer.T
+        return out[:, 0] + self.blob(points), torch.sigmoid(out[:, 1:])
 
     def parameters(self) -> list[torch.nn.Parameter]:
         return [self.inner, self.bias, self.outer]
@@ -66,40 +106,21 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Blob:
-    """DreamFusion's start in Magic3D's form: strength (1 - r / radius) is added to the raw density."""
-
-    strength: float
-    radius: float
-
-    def __call__(self, points: Tensor) -> Tensor:
-        return self.strength - (self.strength / self.radius) * points.norm(dim=-1)
-
-
-@dataclass(frozen=True)
 class RadianceField:
     """Density and view-independent colour of points; `table` is what one step reads again and again."""
 
     encoding: Encoding
     decoder: Direct | Network
-    blob: Blob
-    activation: str
-    scale: float  # density per unit of activation
+    activation: str  # a name in ACTIVATIONS
 
-    def raw(self, table: Tensor, points: Tensor) -> Tensor:
-        """(P, 4) before the activations."""
-        return self.decoder(self.encoding.encode(table, points))
+    def table(self) -> Tensor:
+        return self.decoder.prepare(self.encoding.table())
 
     def __call__(self, table: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density (P,) per unit length and colour (P, 3) sRGB at points (P, 3)."""
-        raw = self.raw(table, points)
-        return self._density(raw[:, 0], points), torch.sigmoid(raw[:, 1:4])
+        raw, color = self.decoder(self.encoding.encode(table, points), points)
+        return ACTIVATIONS[self.activation](raw), color
 
     def density(self, table: Tensor, points: Tensor) -> Tensor:
         """(P,) the density alone."""
-        if isinstance(self.decoder, Direct):
-            table = table[..., :1]
-        return self._density(self.raw(table, points)[:, 0], points)
-
-    def _density(self, raw: Tensor, points: Tensor) -> Tensor:
-        return self.scale * ACTIVATIONS[self.activation](raw + self.blob(points))
+        return self(self.decoder.density_part(table), points)[0]
