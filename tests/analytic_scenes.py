@@ -56,10 +56,10 @@ class Solid:
         origins, directions = cameras.rays(size)
         along = (directions * cameras.forward[:, None]).sum(-1)
         travelled = (cameras.distance - 1.1)[:, None].expand(along.shape).clone()
-        for _ in range(40):
+        for _ in range(48):
             travelled += self.distance(origins + directions * travelled[..., None])
         points = origins + directions * travelled[..., None]
-        hit = (self.distance(points).abs() < 0.01) & (points.norm(dim=-1) < 2)
+        hit = (self.distance(points).abs() < 0.002) & (points.norm(dim=-1) < 2)
         rgb = torch.where(hit[..., None], self.color(points), background[:, None])
         shape = (len(cameras), 1, size, size)
         depth = (travelled * along * hit).view(shape)

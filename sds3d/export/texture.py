@@ -20,7 +20,7 @@ from sds3d.render.mesh import Material, Soup, render_soup
 from sds3d.scenes.base import Field
 
 REACH = 1.0  # texels beyond a triangle's edge that still take the colour of its nearest point
-SHARPNESS = 4  # power of the viewing cosine that weighs a view
+SHARPNESS = 2  # power of the viewing cosine that weighs a view
 FLATTEST = 0.2  # viewing cosine below which a view says nothing about a surface
 
 

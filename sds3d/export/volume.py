@@ -180,11 +180,18 @@ def _nearest_in_depth(levels: Tensor, samples: Tensor, depths: Tensor, seen: Ten
     samples, depths, seen = samples[covered], depths[covered], seen[covered]
     gaps = []
     for level in picks:
-        above = samples >= level
-        hit = above.any(1)
-        first = depths.gather(1, above.byte().argmax(1, keepdim=True))[:, 0]
-        gaps.append((first - seen).abs()[hit].median())
+        hit = (samples >= level).any(1)
+        gaps.append((first_crossing(samples, depths, level) - seen).abs()[hit].median())
     return float(picks[torch.stack(gaps).argmin()].clamp(1e-6, 1 - 1e-6))
+
+
+def first_crossing(samples: Tensor, depths: Tensor, level: Tensor | float) -> Tensor:
+    """(N,) depth at which the samples (N, S), linear in between, first reach `level`; the first depth if they do not."""
+    after = (samples >= level).byte().argmax(1, keepdim=True)
+    before = (after - 1).clamp_min(0)
+    low, high = samples.gather(1, before), samples.gather(1, after)
+    share = ((level - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    return torch.lerp(depths.gather(1, before), depths.gather(1, after), share)[:, 0]
 
 
 def solid(occupancy: np.ndarray, smallest: float = 0.01, shortest: float = 0.15) -> np.ndarray:
