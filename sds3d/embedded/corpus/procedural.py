@@ -6,21 +6,54 @@ Phrases have no article and go from the most specific to the plain noun. Fronts 
 
 from __future__ import annotations
 
+from sds3d.embedded.corpus import procedural_aircraft as aircraft
 from sds3d.embedded.corpus import procedural_animals as animals
+from sds3d.embedded.corpus import procedural_belongings as belongings
 from sds3d.embedded.corpus import procedural_birds as birds
 from sds3d.embedded.corpus import procedural_buildings as buildings
-from sds3d.embedded.corpus import procedural_craft as craft
+from sds3d.embedded.corpus import procedural_cars as cars
+from sds3d.embedded.corpus import procedural_castles as castles
+from sds3d.embedded.corpus import procedural_containers as containers
+from sds3d.embedded.corpus import procedural_crawlers as crawlers
 from sds3d.embedded.corpus import procedural_figures as figures
 from sds3d.embedded.corpus import procedural_food as food
 from sds3d.embedded.corpus import procedural_furniture as furniture
+from sds3d.embedded.corpus import procedural_household as household
+from sds3d.embedded.corpus import procedural_meals as meals
+from sds3d.embedded.corpus import procedural_people as people
 from sds3d.embedded.corpus import procedural_plants as plants
+from sds3d.embedded.corpus import procedural_sea as sea
+from sds3d.embedded.corpus import procedural_ships as ships
+from sds3d.embedded.corpus import procedural_sweets as sweets
 from sds3d.embedded.corpus import procedural_things as things
 from sds3d.embedded.corpus import procedural_toys as toys
-from sds3d.embedded.corpus import procedural_treats as treats
-from sds3d.embedded.corpus import procedural_vehicles as vehicles
+from sds3d.embedded.corpus import procedural_trucks as trucks
 from sds3d.embedded.corpus.procedural_kit import Generator
 
-_GROUPS = (animals, birds, buildings, craft, figures, food, furniture, plants, things, toys, treats, vehicles)
+_GROUPS = (
+    aircraft,
+    animals,
+    belongings,
+    birds,
+    buildings,
+    cars,
+    castles,
+    containers,
+    crawlers,
+    figures,
+    food,
+    furniture,
+    household,
+    meals,
+    people,
+    plants,
+    sea,
+    ships,
+    sweets,
+    things,
+    toys,
+    trucks,
+)
 
 GENERATORS: dict[str, Generator] = {noun: make for group in _GROUPS for noun, make in group.GENERATORS.items()}
 FRONTED: frozenset[str] = frozenset().union(*(group.FRONTED for group in _GROUPS))

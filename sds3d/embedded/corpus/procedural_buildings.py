@@ -1,4 +1,4 @@
-"""Buildings: house, barn, church, castle, tower, lighthouse, windmill, igloo, tent, pyramid, temple, well."""
+"""Where people and animals live: house, barn, church, igloo, tent, well; and the roofs and flags others use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 from sds3d.embedded.corpus.names import with_article
 from sds3d.embedded.corpus.procedural_kit import (
     BARK,
-    BROWN,
     COLOURS,
     DARK,
     GOLD,
@@ -19,6 +18,7 @@ from sds3d.embedded.corpus.procedural_kit import (
     WOOD,
     Generator,
     Made,
+    Mask,
     Part,
     Rgb,
     Rng,
@@ -43,10 +43,8 @@ from sds3d.embedded.corpus.shapes import (
     move,
     pair,
     prism,
-    ring,
     side_prism,
     sweep,
-    torus,
     turn,
 )
 
@@ -57,9 +55,18 @@ def gable(w: float, d: float, y: float, rise: float, along: str = "x", thick: fl
     over = 0.14
     out = span + over
     drop = -rise * over / span
-    slab = [(-out, drop), (0, rise), (out, drop), (out, drop + thick * 1.3), (0, rise + thick * 1.5), (-out, drop + thick * 1.3)]
+    slab = [
+        (-out, drop),
+        (0, rise),
+        (out, drop),
+        (out, drop + thick * 1.3),
+        (0, rise + thick * 1.5),
+        (-out, drop + thick * 1.3),
+    ]
     make = side_prism if along == "x" else prism
-    return move(make(slab, run + 0.12), (0, y, 0)), move(make([(-span, -0.02), (span, -0.02), (0, rise)], run - 0.005), (0, y, 0))
+    return move(make(slab, run + 0.12), (0, y, 0)), move(
+        make([(-span, -0.02), (span, -0.02), (0, rise)], run - 0.005), (0, y, 0)
+    )
 
 
 def cone_roof(at: tuple[float, float, float], r: float, h: float, sides: int = 20) -> Array:
@@ -71,12 +78,6 @@ def flag(at: tuple[float, float, float], rgb: Rgb, size: float = 0.22) -> list[P
     p = np.asarray(at, float)
     cloth = prism([(0, 0), (size * 1.4, -size * 0.45), (0, -size * 0.9)], 0.02)
     return [Part(sweep([p, p + [0, 1.7 * size, 0]], 0.022, 6), DARK), Part(move(cloth, p + [0, 1.7 * size, 0]), rgb)]
-
-
-def battlement(r: float, y: float, n: int, size: float = 0.09) -> Array:
-    """A round rim with merlons on top of a round tower."""
-    rim = lathe([(r * 0.9, y - 0.08), (r * 1.12, y), (r * 1.12, y + 0.1), (0, y + 0.1)])
-    return join(rim, ring(box((0, y + 0.17, r * 1.03), (size, 0.1, 0.05), 0.01), n))
 
 
 def house(rng: Rng) -> Made:
@@ -99,7 +100,10 @@ def house(rng: Rng) -> Made:
         parts += window((w, y, 0), 0.12, 0.12, 90, pane) + window((-w, y, 0), 0.12, 0.12, -90, pane)
     if chance(rng, 0.7):
         at = (0.5 * w, h + 0.45, -0.3 * d) if along == "x" else (0.5 * w, h + 0.35, -0.3 * d)
-        parts += [Part(box(at, (0.1, 0.32, 0.1), 0.01), (0.6, 0.28, 0.2)), Part(box((at[0], at[1] + 0.33, at[2]), (0.13, 0.04, 0.13), 0.01), DARK)]
+        parts += [
+            Part(box(at, (0.1, 0.32, 0.1), 0.01), (0.6, 0.28, 0.2)),
+            Part(box((at[0], at[1] + 0.33, at[2]), (0.13, 0.04, 0.13), 0.01), DARK),
+        ]
     parts.append(Part(box((0, 0.02, d + 0.1), (0.22, 0.03, 0.12), 0.01), STONE))
     return named("house", word, f"with {with_article(roof_word)} roof", ("cottage", "home")), assemble(parts)
 
@@ -112,12 +116,30 @@ def barn(rng: Rng) -> Made:
     lid = [*slab, *[(x * 0.93, y - 0.06) for x, y in slab[::-1]]]
     trim = WHITE if word != "white" else RED
     doors = join(*(box((s * 0.2, 0.28, d), (0.19, 0.28, 0.03), 0.01) for s in (-1, 1)))
-    cross = join(*(turn(box((s * 0.2, 0.28, d + 0.03), (0.02, 0.3, 0.02), 0.005), "z", a, (s * 0.2, 0.28, 0)) for s in (-1, 1) for a in (-34, 34)))
-    frame = join(box((0, 0.58, d + 0.01), (0.42, 0.03, 0.03), 0.01), pair(box((0.41, 0.28, d + 0.01), (0.03, 0.3, 0.03), 0.01)), box((0, 0.9, d + 0.01), (0.16, 0.14, 0.02), 0.01))
-    parts = [Part(prism(outline, d), rgb), Part(prism(lid, d + 0.08), shade(COLOURS["gray"], -0.25)), Part(doors, shade(rgb, -0.25)), Part(join(cross, frame), trim)]
+    cross = join(
+        *(
+            turn(box((s * 0.2, 0.28, d + 0.03), (0.02, 0.3, 0.02), 0.005), "z", a, (s * 0.2, 0.28, 0))
+            for s in (-1, 1)
+            for a in (-34, 34)
+        )
+    )
+    frame = join(
+        box((0, 0.58, d + 0.01), (0.42, 0.03, 0.03), 0.01),
+        pair(box((0.41, 0.28, d + 0.01), (0.03, 0.3, 0.03), 0.01)),
+        box((0, 0.9, d + 0.01), (0.16, 0.14, 0.02), 0.01),
+    )
+    parts = [
+        Part(prism(outline, d), rgb),
+        Part(prism(lid, d + 0.08), shade(COLOURS["gray"], -0.25)),
+        Part(doors, shade(rgb, -0.25)),
+        Part(join(cross, frame), trim),
+    ]
     parts.append(Part(box((0, 0.9, d + 0.02), (0.12, 0.1, 0.02), 0.01), DARK))
     if chance(rng, 0.4):
-        parts += [Part(cylinder((0.98, 0.65, -0.4), 0.27, 0.65), STONE), Part(ball((0.98, 1.3, -0.4), (0.28, 0.2, 0.28)), COLOURS["gray"])]
+        parts += [
+            Part(cylinder((0.98, 0.65, -0.4), 0.27, 0.65), STONE),
+            Part(ball((0.98, 1.3, -0.4), (0.28, 0.2, 0.28)), COLOURS["gray"]),
+        ]
     return named("barn", word, "with white doors" if trim == WHITE else "", ("farm barn",)), assemble(parts)
 
 
@@ -128,7 +150,11 @@ def church(rng: Rng) -> Made:
     tower = box((0, 0.65, 0.85), (0.24, 0.65, 0.24), 0.01)
     spire = turn(cone_roof((0, 0, 0), 0.4, 0.75, 4), "y", 45)
     cross = join(box((0, 2.18, 0.85), (0.025, 0.14, 0.025), 0.005), box((0, 2.21, 0.85), (0.09, 0.025, 0.025), 0.005))
-    parts = [Part(join(box((0, 0.3, 0), (0.45, 0.3, 0.8), 0.01), wall, tower), rgb), Part(join(roof, move(spire, (0, 1.3, 0.85))), roof_rgb), Part(cross, GOLD)]
+    parts = [
+        Part(join(box((0, 0.3, 0), (0.45, 0.3, 0.8), 0.01), wall, tower), rgb),
+        Part(join(roof, move(spire, (0, 1.3, 0.85))), roof_rgb),
+        Part(cross, GOLD),
+    ]
     parts += door((0, 0, 1.09), 0.24, 0.42)
     for z in (-0.5, 0.0, 0.45):
         parts += window((0.45, 0.34, z), 0.07, 0.16, 90) + window((-0.45, 0.34, z), 0.07, 0.16, -90)
@@ -136,85 +162,11 @@ def church(rng: Rng) -> Made:
     return named("church", word, f"with {with_article(roof_word)} roof", ("chapel",)), assemble(parts)
 
 
-def castle(rng: Rng) -> Made:
-    word, rgb = pick(rng, ("gray",) * 4 + ("white", "brown", "pink", "yellow"))
-    rgb = jitter(rng, STONE) if word == "gray" else rgb
-    roof_word, roof_rgb = pick(rng, ("red", "blue", "purple", "green"), but=(word,))
-    w, h = between(rng, 0.62, 0.75), between(rng, 0.5, 0.7)
-    wall = join(box((0, h / 2, 0), (w, h / 2, w), 0.01), *(box((s * x, h + 0.07, z), (0.08, 0.09, 0.08), 0.01) for s in (-1, 1) for x, z in ((0.18, w - 0.07), (0.42, w - 0.07), (w - 0.07, 0.15), (w - 0.07, -0.15), (0.18, 0.07 - w), (0.42, 0.07 - w))))
-    r, tall = between(rng, 0.2, 0.26), h + between(rng, 0.35, 0.6)
-    pointed = chance(rng, 0.7)
-    one = cylinder((w, tall / 2, w), r, tall / 2)
-    towers = join(*(turn(one, "y", 90 * k) for k in range(4)))
-    keep_h = tall + between(rng, 0.2, 0.5)
-    keep = cylinder((0, keep_h / 2, -0.15), 0.3, keep_h / 2)
-    parts = [Part(join(wall, towers, keep), rgb)]
-    if pointed:
-        caps = join(ring(cone_roof((w, tall, w), r * 1.3, 0.5), 4), cone_roof((0, keep_h, -0.15), 0.4, 0.6))
-        parts.append(Part(caps, roof_rgb))
-        extra = f"with {roof_word} roofs"
-    else:
-        crowns = join(*(turn(move(battlement(r, tall, 6), (w, 0, w)), "y", 90 * k) for k in range(4)), move(battlement(0.3, keep_h, 8), (0, 0, -0.15)))
-        parts += [Part(crowns, shade(rgb, 0.1)), *flag((0, keep_h + 0.1, -0.15), roof_rgb, 0.3)]
-        extra = f"with {with_article(roof_word)} flag"
-    gate = prism([(-0.2, 0), (0.2, 0), (0.2, 0.28), *[(0.2 * np.cos(t), 0.28 + 0.16 * np.sin(t)) for t in np.linspace(0.3, 2.84, 6)], (-0.2, 0.28)], 0.03)
-    slits = [box((s * w, 0.65 * tall, w + r), (0.035, 0.09, 0.02), 0.005) for s in (-1, 1)] + [box((0, keep_h - 0.2, 0.15), (0.05, 0.1, 0.02), 0.01)]
-    parts += [Part(move(gate, (0, 0, w)), BROWN), Part(join(*slits), DARK)]
-    return named("castle", word, extra, ("stone castle",) if word == "gray" else ("fairytale castle",)), assemble(parts)
-
-
-def tower(rng: Rng) -> Made:
-    word, rgb = pick(rng, ("gray", "gray", "white", "brown"))
-    rgb = jitter(rng, STONE) if word == "gray" else rgb
-    roof_word, roof_rgb = pick(rng, ("red", "blue", "purple", "green", "orange"), but=(word,))
-    h, r = between(rng, 1.4, 1.9), between(rng, 0.32, 0.42)
-    body = lathe([(0, 0), (r * 1.15, 0), (r, 0.25), (0.92 * r, h), (0, h)])
-    parts = [Part(body, rgb)]
-    pointed = chance(rng, 0.6)
-    if pointed:
-        parts += [Part(lathe([(0.9 * r, h - 0.3), (1.25 * r, h - 0.15), (1.25 * r, h), (0, h)]), shade(rgb, -0.1)), Part(cone_roof((0, h, 0), 1.45 * r, 0.75), roof_rgb)]
-    else:
-        parts += [Part(battlement(r, h, 8), shade(rgb, -0.12)), *flag((0, h + 0.1, 0), roof_rgb, 0.3)]
-    for y in (0.45 * h, 0.72 * h):
-        parts.append(Part(join(*(turn(box((0, y, 0.95 * r), (0.05, 0.1, 0.04), 0.01), "y", a) for a in (0, 120, 240))), DARK))
-    return named("tower", word, f"with {with_article(roof_word)} {'roof' if pointed else 'flag'}", ("stone tower",)), assemble(parts + door((0, 0, 1.08 * r), 0.22, 0.36))
-
-
-def lighthouse(rng: Rng) -> Made:
-    word, c = pick(rng, ("red", "red", "red", "blue", "black", "green"))
-    n = int(rng.integers(3, 6))
-    h = 1.7
-    body = lathe([(0, 0), *[(0.42 - 0.16 * t, h * t) for t in np.linspace(0, 1, 41)], (0, h)], 28)
-    parts = paint(body, WHITE, (lambda x, y, z: np.mod(y / h * n, 1.0) < 0.5, c))
-    deck = lathe([(0.26, h - 0.1), (0.38, h), (0.38, h + 0.05), (0, h + 0.05)])
-    parts += [Part(join(deck, torus((0, h + 0.16, 0), 0.36, 0.02)), DARK), Part(cylinder((0, h + 0.2, 0), 0.19, 0.17), LAMP), Part(lathe([(0, h + 0.36), (0.29, h + 0.36), (0.15, h + 0.54), (0, h + 0.66)]), c)]
-    parts += [Part(cylinder((0, 0.0, 0), 0.62, 0.08, top=0.8), STONE), Part(join(*(sweep([(0.19 * np.sin(a), h, 0.19 * np.cos(a)), (0.19 * np.sin(a), h + 0.38, 0.19 * np.cos(a))], 0.02, 6) for a in np.arange(6) * 1.05)), DARK)]
-    parts += door((0, 0.06, 0.41), 0.2, 0.34) + window((0, 1.05, 0.33), 0.06, 0.08)
-    return named("lighthouse", f"{word} and white", "with stripes", (f"{word} lighthouse",)), assemble(parts)
-
-
-def windmill(rng: Rng) -> Made:
-    word, rgb = pick(rng, ("white", "white", "brown", "yellow", "gray"))
-    roof_word, roof_rgb = pick(rng, ("red", "brown", "blue", "green"), but=(word,))
-    h = between(rng, 1.1, 1.4)
-    body = lathe([(0, 0), (0.55, 0), (0.36, h), (0, h)], 8 if chance(rng, 0.4) else 24)
-    cap = lathe([(0, h), (0.42, h), (0.34, h + 0.2), (0, h + 0.42)], 20)
-    start, n = between(rng, 0, 90), 4
-    hub = np.array([0, h + 0.1, 0.52])
-    arm = join(box((0, 0.5, 0), (0.03, 0.5, 0.02), 0.005), *(box((0.1, y, 0), (0.13, 0.015, 0.015), 0.005) for y in np.linspace(0.22, 0.98, 5)))
-    cloth = box((0.12, 0.6, 0), (0.11, 0.38, 0.01), 0.005)
-    parts = [Part(body, rgb), Part(cap, roof_rgb), Part(sweep([(0, hub[1], 0), hub + [0, 0, 0.06]], 0.06, 10), DARK)]
-    parts.append(Part(move(join(*(turn(arm, "z", start + 90 * k) for k in range(n))), hub), BROWN))
-    parts.append(Part(move(join(*(turn(cloth, "z", start + 90 * k) for k in range(n))), hub), (0.93, 0.88, 0.76)))
-    parts += door((0, 0, 0.54), 0.24, 0.38) + window((0, 0.75 * h, 0.42), 0.07, 0.08)
-    return named("windmill", word, f"with {with_article(roof_word)} roof", ("old windmill",)), assemble(parts)
-
-
 def igloo(rng: Rng) -> Made:
     rgb = jitter(rng, (0.90, 0.94, 0.97), 0.015)
     dome = ball((0, 0, 0), (1, between(rng, 0.85, 1.0), 1), n=48, low=0)
 
-    def joint(x: Array, y: Array, z: Array) -> Array:
+    def joint(x: Array, y: Array, z: Array) -> Mask:
         row = np.floor(y * 4.2)
         turned = np.arctan2(x, z) * (np.array([7, 6, 5, 4, 2])[np.clip(row, 0, 4).astype(int)] / np.pi) + 0.5 * row
         return (np.mod(y * 4.2, 1) < 0.14) | (np.mod(turned, 1) < 0.1)
@@ -224,7 +176,10 @@ def igloo(rng: Rng) -> Made:
     inner = [(0.28 * np.cos(a), 0.44 * np.sin(a)) for a in arch]
     porch = move(prism(outer, 0.28), (0, 0, 1.0))
     hole = move(prism(inner, 0.03), (0, 0, 1.27))
-    parts = paint(dome, rgb, (joint, (0.68, 0.78, 0.87)), levels=2) + [Part(porch, shade(rgb, -0.06)), Part(hole, (0.12, 0.16, 0.24))]
+    parts = paint(dome, rgb, (joint, (0.68, 0.78, 0.87)), levels=2) + [
+        Part(porch, shade(rgb, -0.06)),
+        Part(hole, (0.12, 0.16, 0.24)),
+    ]
     parts.append(Part(cylinder((0, 0, 0.15), 1.35, 0.03), WHITE))
     return named("igloo", "white", "made of ice blocks", ("snow igloo",)), assemble(parts)
 
@@ -236,14 +191,25 @@ def tent(rng: Rng) -> Made:
         other, c = pick(rng, but=(word,))
         walls = lathe([(0.8, 0), (0.75, 0.65), (0.9, 0.62), (0, 1.45)], 48)
         parts = paint(walls, rgb, (lambda x, y, z: np.floor(np.arctan2(x, z) * 6 / np.pi) % 2 == 0, c))
-        parts += [Part(prism([(-0.22, 0), (0.22, 0), (0, 0.55)], 0.03) + np.array([0, 0, 0.78]), DARK), *flag((0, 1.4, 0), c)]
+        parts += [
+            Part(prism([(-0.22, 0), (0.22, 0), (0, 0.55)], 0.03) + np.array([0, 0, 0.78]), DARK),
+            *flag((0, 1.4, 0), c),
+        ]
         return named("tent", f"{word} and {other}", "with stripes", ("circus tent",)), assemble(parts)
     shell = prism([(-w, 0), (w, 0), (0, h)], d)
     opening = move(prism([(-0.32 * w, 0), (0.32 * w, 0), (0, 0.72 * h)], 0.02), (0, 0, d))
     flap = move(prism([(0, 0.72 * h), (0.32 * w, 0), (0.55 * w, 0)], 0.03), (0, 0, d + 0.01))
     pole = join(*(sweep([(0, 0, z), (0, h + 0.06, z)], 0.03, 8) for z in (-d, d)))
-    ropes = pair(join(*(sweep([(0.5 * w, 0.5 * h, s * 0.9 * d), (1.35 * w, 0, s * 1.05 * d)], 0.014, 5) for s in (-1, 1))))
-    parts = [Part(shell, rgb), Part(opening, DARK), Part(flap, shade(rgb, 0.3)), Part(pole, WOOD), Part(ropes, shade(WOOD, 0.3))]
+    ropes = pair(
+        join(*(sweep([(0.5 * w, 0.5 * h, s * 0.9 * d), (1.35 * w, 0, s * 1.05 * d)], 0.014, 5) for s in (-1, 1)))
+    )
+    parts = [
+        Part(shell, rgb),
+        Part(opening, DARK),
+        Part(flap, shade(rgb, 0.3)),
+        Part(pole, WOOD),
+        Part(ropes, shade(WOOD, 0.3)),
+    ]
     return named("tent", word, "", ("camping tent",)), assemble(parts)
 
 
@@ -255,13 +221,24 @@ def well(rng: Rng) -> Made:
     posts = pair(box((0.5, 0.85, 0), (0.05, 0.48, 0.05), 0.01))
     beam = join(posts, sweep([(-0.5, 1.05, 0), (0.62, 1.05, 0)], 0.055, 10))
     bucket = lathe([(0, 0.58), (0.11, 0.58), (0.15, 0.8), (0.12, 0.8), (0, 0.62)], 16)
-    parts = [*paint(wall, stone, (lambda x, y, z: np.mod(y * 6, 1) < 0.2, shade(stone, -0.3))), Part(join(beam, bucket), BARK), Part(roof, rgb)]
-    parts += [Part(cylinder((0, 0.33, 0), 0.43, 0.02), (0.2, 0.4, 0.7)), Part(sweep([(0, 1.05, 0), (0, 0.78, 0)], 0.02, 6), shade(WOOD, 0.3))]
+    parts = [
+        *paint(wall, stone, (lambda x, y, z: np.mod(y * 6, 1) < 0.2, shade(stone, -0.3))),
+        Part(join(beam, bucket), BARK),
+        Part(roof, rgb),
+    ]
+    parts += [
+        Part(cylinder((0, 0.33, 0), 0.43, 0.02), (0.2, 0.4, 0.7)),
+        Part(sweep([(0, 1.05, 0), (0, 0.78, 0)], 0.02, 6), shade(WOOD, 0.3)),
+    ]
     return named("well", "stone", f"with {with_article(word)} roof", ("water well",)), assemble(parts)
 
 
 GENERATORS: dict[str, Generator] = {
-    "house": house, "barn": barn, "church": church, "castle": castle, "tower": tower, "lighthouse": lighthouse, "windmill": windmill,
-    "igloo": igloo, "tent": tent, "well": well,
-}  # fmt: skip
+    "house": house,
+    "barn": barn,
+    "church": church,
+    "igloo": igloo,
+    "tent": tent,
+    "well": well,
+}
 FRONTED = frozenset(GENERATORS) - {"well"}

@@ -56,7 +56,9 @@ class Part(NamedTuple):
 def assemble(parts: Sequence[Part]) -> Soup:
     """One triangle soup of all parts, normals smoothed within each part, one material a colour."""
     corners = np.concatenate([p.shape for p in parts]).astype(np.float32)
-    normals = np.concatenate([smooth_normals(p.shape) if p.normals is None else p.normals for p in parts]).astype(np.float32)
+    normals = np.concatenate([smooth_normals(p.shape) if p.normals is None else p.normals for p in parts]).astype(
+        np.float32
+    )
     slots = {rgb: k for k, rgb in enumerate(dict.fromkeys(p.rgb for p in parts))}
     material = np.concatenate([np.full(len(p.shape), slots[p.rgb]) for p in parts])
     return Soup(
@@ -121,7 +123,8 @@ def named(noun: str, adjective: str = "", extra: str = "", also: Sequence[str] =
     return [*out, *also, noun]
 
 
-Rule = tuple[Callable[[Array, Array, Array], Array], Rgb]  # (x, y, z) -> bool mask, and the colour of what is in it
+Mask = NDArray[np.bool_]
+Rule = tuple[Callable[[Array, Array, Array], Mask], Rgb]  # (x, y, z) -> bool mask, and the colour of what is in it
 
 
 def paint(shape: Array, ground: Rgb, *rules: Rule, levels: int = 1) -> list[Part]:
@@ -160,10 +163,13 @@ def _cut(tri: Array) -> Array:
 
 
 def eyes(at: ArrayLike, r: float, style: str = "bead", iris: Rgb = BLACK) -> list[Part]:
-    """A pair of eyes looking along +Z: `at` is the left one (x > 0). bead: dark with a glint; wide: white with a pupil."""
+    """A pair of eyes looking along +Z, `at` the one with x > 0. bead: dark with a glint; wide: white with a pupil."""
     p = np.asarray(at, float)
     if style == "bead":
-        return [Part(pair(ball(p, r, n=12)), iris), Part(pair(ball(p + [0.3 * r, 0.4 * r, 0.75 * r], 0.34 * r, n=8)), WHITE)]
+        return [
+            Part(pair(ball(p, r, n=12)), iris),
+            Part(pair(ball(p + [0.3 * r, 0.4 * r, 0.75 * r], 0.34 * r, n=8)), WHITE),
+        ]
     return [Part(pair(ball(p, r, n=14)), WHITE), Part(pair(ball(p + [0, 0, 0.62 * r], 0.56 * r, n=12)), iris)]
 
 
@@ -179,7 +185,9 @@ def wheels(x: float, r: float, half: float, z: Sequence[float], hub: Rgb = METAL
     return [Part(pair(p.shape), p.rgb) for parts in both for p in parts]
 
 
-def window(at: ArrayLike, w: float, h: float, facing: float = 0.0, pane: Rgb = WINDOW, frame: Rgb = WHITE) -> list[Part]:
+def window(
+    at: ArrayLike, w: float, h: float, facing: float = 0.0, pane: Rgb = WINDOW, frame: Rgb = WHITE
+) -> list[Part]:
     """A framed window with a cross, its outside looking along azimuth `facing` (0 = +Z, 90 = +X)."""
     bars = join(
         box((0, 0, 0), (w * 1.22, h * 1.2, 0.02), 0.01),

@@ -32,7 +32,18 @@ POT: Rgb = (0.76, 0.42, 0.26)
 
 def pot(y: float, r: float, h: float) -> Array:
     """A flower pot whose rim is at height y."""
-    return lathe([(0, y - h), (0.72 * r, y - h), (0.95 * r, y - 0.12), (1.08 * r, y - 0.12), (1.08 * r, y), (0.9 * r, y), (0.85 * r, y - 0.06), (0, y - 0.06)])
+    return lathe(
+        [
+            (0, y - h),
+            (0.72 * r, y - h),
+            (0.95 * r, y - 0.12),
+            (1.08 * r, y - 0.12),
+            (1.08 * r, y),
+            (0.9 * r, y),
+            (0.85 * r, y - 0.06),
+            (0, y - 0.06),
+        ]
+    )
 
 
 def _crown(rng: Rng, at: Array, r: float, n: int) -> Array:
@@ -59,7 +70,13 @@ def tree(rng: Rng) -> Made:
         middle = crown.reshape(-1, 3).mean(0)
         parts.append(Part(join(*(ball(middle + r * 1.02 * k, 0.09, n=9) for k in d)), c))
         extra = "with red apples" if fruit == "red" else f"with {fruit} fruit"
-    also = ("autumn tree",) if word in ("orange", "red", "yellow") else ("round tree",) if word == "green" else ("blossoming tree",)
+    also = (
+        ("autumn tree",)
+        if word in ("orange", "red", "yellow")
+        else ("round tree",)
+        if word == "green"
+        else ("blossoming tree",)
+    )
     return named("tree", word, extra, also), assemble(parts)
 
 
@@ -75,8 +92,19 @@ def _pine(rng: Rng) -> tuple[list[Part], list[Part], Array]:
         def frill(a: Array, y: Array) -> Array:
             return 1 + 0.08 * np.cos(9 * a)
 
-        tiers.append(lathe([(0, y + 0.06), (s, y), (0.55 * s, y + 0.2 * tall), (0.08 * s, y + tall), (0, y + tall)], 18, wobble=frill))
-        white = [(0.62 * s, y + 0.14 * tall), (0.6 * s, y + 0.24 * tall), (0.1 * s, y + tall + 0.03), (0, y + tall + 0.03)]
+        tiers.append(
+            lathe(
+                [(0, y + 0.06), (s, y), (0.55 * s, y + 0.2 * tall), (0.08 * s, y + tall), (0, y + tall)],
+                18,
+                wobble=frill,
+            )
+        )
+        white = [
+            (0.62 * s, y + 0.14 * tall),
+            (0.6 * s, y + 0.24 * tall),
+            (0.1 * s, y + tall + 0.03),
+            (0, y + tall + 0.03),
+        ]
         snow.append(lathe(white, 18, wobble=lambda a, y: 1.05 + 0.1 * np.cos(9 * a)))
     t = np.linspace(0.02, 0.86, 28)
     a = np.arange(28) * 2.4
@@ -99,7 +127,10 @@ def christmas_tree(rng: Rng) -> Made:
     for k, word in enumerate(words):
         parts.append(Part(join(*(ball(p, 0.08, n=10) for p in outside[k::2])), COLOURS[word]))
     top = parts[0].shape[..., 1].max()
-    star = [(0.2 * np.sin(a), 0.2 * np.cos(a)) if k % 2 == 0 else (0.085 * np.sin(a), 0.085 * np.cos(a)) for k, a in enumerate(np.arange(10) * np.pi / 5)]
+    star = [
+        (0.2 * np.sin(a), 0.2 * np.cos(a)) if k % 2 == 0 else (0.085 * np.sin(a), 0.085 * np.cos(a))
+        for k, a in enumerate(np.arange(10) * np.pi / 5)
+    ]
     parts.append(Part(move(prism(star, 0.05, 0.1), (0, top + 0.1, 0)), GOLD))
     if chance(rng, 0.4):
         parts += snow
@@ -112,11 +143,22 @@ def palm_tree(rng: Rng) -> Made:
     trunk = sweep([(0, 0, 0), (0.3 * lean, 0.5 * h, 0), (lean, h, 0)], [0.14, 0.1, 0.085], 12, 8)
     n = int(rng.integers(7, 10))
     rgb = jitter(rng, LEAF, 0.03)
-    frond = sweep([(0, 0, 0), (0, 0.22, 0.4), (0, 0.08, 0.8), (0, -0.3, 1.0)], [(0.06, 0.03), (0.19, 0.03), (0.16, 0.03), (0.01, 0.01)], 8)
-    crown = move(join(*(turn(turn(frond, "x", between(rng, -12, 14)), "y", 360 * k / n) for k in range(n))), (lean, h, 0))
+    frond = sweep(
+        [(0, 0, 0), (0, 0.22, 0.4), (0, 0.08, 0.8), (0, -0.3, 1.0)],
+        [(0.06, 0.03), (0.19, 0.03), (0.16, 0.03), (0.01, 0.01)],
+        8,
+    )
+    crown = move(
+        join(*(turn(turn(frond, "x", between(rng, -12, 14)), "y", 360 * k / n) for k in range(n))), (lean, h, 0)
+    )
     nuts = move(ring(ball((0, -0.08, 0.12), 0.1, n=10), 3), (lean, h, 0))
     rings = [torus((lean * (t**1.5), h * t, 0), 0.125 - 0.03 * t, 0.025) for t in np.linspace(0.12, 0.9, 7)]
-    parts = [Part(trunk, (0.62, 0.45, 0.28)), Part(join(*rings), (0.45, 0.31, 0.18)), Part(crown, rgb), Part(nuts, COLOURS["brown"])]
+    parts = [
+        Part(trunk, (0.62, 0.45, 0.28)),
+        Part(join(*rings), (0.45, 0.31, 0.18)),
+        Part(crown, rgb),
+        Part(nuts, COLOURS["brown"]),
+    ]
     return named("palm tree", "green", "with coconuts"), assemble(parts)
 
 
@@ -124,7 +166,9 @@ def mushroom(rng: Rng) -> Made:
     word, rgb, plain = natural(rng, ("red", "red", "red", "brown", "brown", "orange", "white"), 0.2)
     h, w, tall = between(rng, 0.6, 0.95), between(rng, 0.8, 1.0), between(rng, 0.5, 0.8)
     stem = lathe([(0, -h), (0.34, -h), (0.3, -0.7 * h), (0.22, -0.3), (0.24, 0.1), (0, 0.1)], smooth=True)
-    profile = np.array([(0.0, -0.02), (0.6, -0.06), (0.95, -0.02), (1.0, 0.08), (0.85, 0.45), (0.5, 0.82), (0.0, 1.0)]) * (w, tall)
+    profile = np.array(
+        [(0.0, -0.02), (0.6, -0.06), (0.95, -0.02), (1.0, 0.08), (0.85, 0.45), (0.5, 0.82), (0.0, 1.0)]
+    ) * (w, tall)
     cap = paint(lathe(profile.tolist(), 30, smooth=True), rgb, (lambda x, y, z: y < 0.02 * tall, (0.93, 0.86, 0.72)))
     parts = [Part(stem, (0.94, 0.90, 0.80)), *cap]
     extra = ""
@@ -133,7 +177,13 @@ def mushroom(rng: Rng) -> Made:
         for n, y, size in ((1, 0.98, 0.16), (5, 0.76, 0.14), (8, 0.38, 0.13)):
             r = np.interp(y, profile[3:, 1] / tall, profile[3:, 0])
             flat = (1.0, 0.4, 1.0) if y > 0.9 else (1.0, 0.9, 1.0)
-            spots.append(ring(ball((0, y * tall, r * 0.95), np.array(flat) * size * between(rng, 0.85, 1.1), n=12), n, between(rng, 0, 90)))
+            spots.append(
+                ring(
+                    ball((0, y * tall, r * 0.95), np.array(flat) * size * between(rng, 0.85, 1.1), n=12),
+                    n,
+                    between(rng, 0, 90),
+                )
+            )
         parts.append(Part(join(*spots), WHITE))
         extra = "with white spots"
     also = ("toadstool",) if extra else ()
@@ -150,7 +200,16 @@ def flower(rng: Rng) -> Made:
     face = [Part(join(*petals), rgb), Part(ball((0, 0, 0.05), (0.2 * size, 0.2 * size, 0.13)), heart)]
     parts = [Part(move(turn(p.shape, "x", tilt), at), p.rgb) for p in face]
     leaf = turn(ball((0.32, 0, 0), (0.32, 0.12, 0.04), (1, 1.3)), "z", 32)
-    parts.append(Part(join(sweep([at, (0, 0.2, 0), (0, -1, 0)], 0.05, 10), move(leaf, (0, -0.55, 0)), move(leaf * [-1, 1, 1], (0, -0.3, 0))), jitter(rng, LEAF)))
+    parts.append(
+        Part(
+            join(
+                sweep([at, (0, 0.2, 0), (0, -1, 0)], 0.05, 10),
+                move(leaf, (0, -0.55, 0)),
+                move(leaf * [-1, 1, 1], (0, -0.3, 0)),
+            ),
+            jitter(rng, LEAF),
+        )
+    )
     extra = ""
     if chance(rng, 0.4):
         parts.append(Part(pot(-0.75, 0.36, 0.5), POT))
@@ -160,18 +219,30 @@ def flower(rng: Rng) -> Made:
 
 def sunflower(rng: Rng) -> Made:
     n = int(rng.integers(13, 18))
-    petals = [turn(ball((0, 0.5, 0.02 * (k % 2)), (0.1, 0.25, 0.05), (1, 1.3), n=12), "z", 360 * k / n) for k in range(n)]
+    petals = [
+        turn(ball((0, 0.5, 0.02 * (k % 2)), (0.1, 0.25, 0.05), (1, 1.3), n=12), "z", 360 * k / n) for k in range(n)
+    ]
     head = [Part(join(*petals), (0.97, 0.76, 0.1)), Part(ball((0, 0, 0.03), (0.36, 0.36, 0.11)), (0.30, 0.18, 0.09))]
     head.append(Part(ball((0, 0, -0.05), (0.34, 0.34, 0.1)), LEAF))
     parts = [Part(move(turn(p.shape, "x", -8), (0, 0.65, 0.1)), p.rgb) for p in head]
     leaf = turn(ball((0.36, 0, 0), (0.36, 0.17, 0.04)), "z", 28)
-    parts.append(Part(join(sweep([(0, 0.65, 0), (0, 0, 0), (0, -1.1, 0)], 0.06), move(leaf, (0, -0.7, 0)), move(leaf * [-1, 1, 1], (0, -0.4, 0))), jitter(rng, LEAF)))
+    parts.append(
+        Part(
+            join(
+                sweep([(0, 0.65, 0), (0, 0, 0), (0, -1.1, 0)], 0.06),
+                move(leaf, (0, -0.7, 0)),
+                move(leaf * [-1, 1, 1], (0, -0.4, 0)),
+            ),
+            jitter(rng, LEAF),
+        )
+    )
     return named("sunflower", "yellow"), assemble(parts)
 
 
 def cactus(rng: Rng) -> Made:
     rgb = jitter(rng, (0.25, 0.56, 0.28), 0.04)
     h, r = between(rng, 0.8, 1.15), between(rng, 0.2, 0.27)
+
     def ribs(a: Array, y: Array) -> Array:
         return 1 + 0.09 * np.cos(9 * a)
 
@@ -180,12 +251,20 @@ def cactus(rng: Rng) -> Made:
     arms = int(rng.integers(1, 4)) if chance(rng, 0.85) else 0
     for k in range(arms):
         s, y, up = (-1) ** k, between(rng, -0.2, 0.3), between(rng, 0.3, 0.55)
-        body.append(sweep([(0, y, 0), (s * 0.4, y, 0), (s * 0.52, y + 0.15, 0), (s * 0.52, y + up, 0)], [0.13, 0.13, 0.13, 0.12], 12))
+        body.append(
+            sweep(
+                [(0, y, 0), (s * 0.4, y, 0), (s * 0.52, y + 0.15, 0), (s * 0.52, y + up, 0)],
+                [0.13, 0.13, 0.13, 0.12],
+                12,
+            )
+        )
     parts = [Part(join(*body), rgb)]
     extra = ""
     if chance(rng, 0.4):
         word, c = pick(rng, ("pink", "red", "yellow"))
-        parts.append(Part(move(ring(turn(ball((0, 0.1, 0), (0.06, 0.12, 0.03), n=10), "x", 40), 6), (0, h - 0.02, 0)), c))
+        parts.append(
+            Part(move(ring(turn(ball((0, 0.1, 0), (0.06, 0.12, 0.03), n=10), "x", 40), 6), (0, h - 0.02, 0)), c)
+        )
         extra = f"with {with_article(word)} flower"
     if chance(rng, 0.6):
         parts.append(Part(pot(-0.45, 0.42, 0.55), POT))
@@ -195,7 +274,9 @@ def cactus(rng: Rng) -> Made:
 
 def bush(rng: Rng) -> Made:
     rgb = jitter(rng, LEAF, 0.05)
-    shape = join(*(_crown(rng, np.array([x, 0.4, z]), between(rng, 0.45, 0.6), 8) for x, z in ((-0.4, 0), (0.4, 0.05), (0, 0.1))))
+    shape = join(
+        *(_crown(rng, np.array([x, 0.4, z]), between(rng, 0.45, 0.6), 8) for x, z in ((-0.4, 0), (0.4, 0.05), (0, 0.1)))
+    )
     parts = [Part(shape, rgb)]
     extra = ""
     if chance(rng, 0.5):
@@ -207,7 +288,14 @@ def bush(rng: Rng) -> Made:
 
 
 GENERATORS: dict[str, Generator] = {
-    "tree": tree, "pine tree": pine_tree, "christmas tree": christmas_tree, "palm tree": palm_tree, "mushroom": mushroom, "flower": flower, "sunflower": sunflower,
-    "cactus": cactus, "bush": bush,
-}  # fmt: skip
+    "tree": tree,
+    "pine tree": pine_tree,
+    "christmas tree": christmas_tree,
+    "palm tree": palm_tree,
+    "mushroom": mushroom,
+    "flower": flower,
+    "sunflower": sunflower,
+    "cactus": cactus,
+    "bush": bush,
+}
 FRONTED = frozenset({"flower", "sunflower"})

@@ -1,4 +1,4 @@
-"""One parametric four-legged animal and the bodies, heads, ears and tails that make its species; species.py-like data below."""
+"""One parametric four-legged animal: the body, legs, head, ears, tail and coat that every species is made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sds3d.embedded.corpus.procedural_kit import BLACK, WHITE, Part, Rgb, Rng, between, eyes, paint, shade
+from sds3d.embedded.corpus.procedural_kit import BLACK, WHITE, Mask, Part, Rgb, Rng, between, eyes, paint, shade
 from sds3d.embedded.corpus.shapes import Array, ball, join, move, pair, sweep, turn
 
 PINK: Rgb = (0.93, 0.66, 0.66)
@@ -91,7 +91,7 @@ def _marks(b: Beast, coat: Coat, rng: Rng) -> list:
         at = rng.uniform((-1, 0.3, -1), (1, 1, 1), (9, 3)) * (b.wide, 2 * b.leg + b.deep, b.length / 1.8)
         size = rng.uniform(0.14, 0.24, 9) * b.length / 1.2
 
-        def spotted(x: Array, y: Array, z: Array) -> Array:
+        def spotted(x: Array, y: Array, z: Array) -> Mask:
             p = np.stack([x, y, z], -1)[:, None]
             return (np.linalg.norm(p - at, axis=-1) < size).any(1) & (y > 0.7 * b.leg)
 
@@ -99,7 +99,7 @@ def _marks(b: Beast, coat: Coat, rng: Rng) -> list:
     if b.mark == "stripes":
         n = between(rng, 30, 36) / b.length
 
-        def striped(x: Array, y: Array, z: Array) -> Array:
+        def striped(x: Array, y: Array, z: Array) -> Mask:
             wave = np.sin(n * (z + 0.25 * np.abs(x)) + 1.5 * np.sin(5 * y))
             high = np.sin(n * 1.1 * y)
             return np.where((y < b.leg) | (z > j.withers[2] + 0.12), high, wave) > 0.3
@@ -108,7 +108,7 @@ def _marks(b: Beast, coat: Coat, rng: Rng) -> list:
     if b.mark == "rosettes":
         seeds = rng.uniform((-1.2, 0, -1), (1.2, 1, 1), (180, 3)) * (b.wide, j.head[1] + 0.2, j.head[2] + 0.2)
 
-        def patchy(x: Array, y: Array, z: Array) -> Array:
+        def patchy(x: Array, y: Array, z: Array) -> Mask:
             p = np.stack([x, y, z], -1)
             square = (p * p).sum(1)[:, None] - 2 * p @ seeds.T + (seeds * seeds).sum(1)
             d = np.sqrt(np.maximum(np.partition(square, 1, axis=1)[:, :2], 0))
@@ -179,7 +179,9 @@ def _head(b: Beast, coat: Coat, at: Array, rules: list) -> list[Part]:
     parts.append(Part(sweep([root, tip], [1.25 * b.snout_r, 0.85 * b.snout_r], 16), light or coat.main))
     forward = (tip - root) / np.linalg.norm(tip - root)
     if b.hoof or b.tail == "pig":
-        holes = pair(ball(tip + 0.75 * b.snout_r * forward + [0.4 * b.snout_r, 0.1 * b.snout_r, 0], 0.2 * b.snout_r, n=8))
+        holes = pair(
+            ball(tip + 0.75 * b.snout_r * forward + [0.4 * b.snout_r, 0.1 * b.snout_r, 0], 0.2 * b.snout_r, n=8)
+        )
         parts.append(Part(holes, shade(coat.nose, -0.2)))
     else:
         nose = tip + 0.55 * b.snout_r * forward + [0, 0.5 * b.snout_r, 0]
@@ -189,7 +191,9 @@ def _head(b: Beast, coat: Coat, at: Array, rules: list) -> list[Part]:
     look /= np.linalg.norm(look)
     spot = at + look * (w, h, d) * 0.97
     if b.mark == "panda":
-        parts.append(Part(pair(ball(spot - [0, 0.2 * b.eye, 0.2 * b.eye], np.array([1.7, 2.0, 1.0]) * b.eye, n=12)), BLACK))
+        parts.append(
+            Part(pair(ball(spot - [0, 0.2 * b.eye, 0.2 * b.eye], np.array([1.7, 2.0, 1.0]) * b.eye, n=12)), BLACK)
+        )
         return parts + eyes(spot + [0, 0, 0.7 * b.eye], 0.7 * b.eye, "wide") + ears(b, coat, at)
     return parts + eyes(spot, b.eye) + ears(b, coat, at)
 
@@ -201,7 +205,9 @@ def ears(b: Beast, coat: Coat, at: Array) -> list[Part]:
     if b.ears == "pointy":
         root, tip = np.array([0.58 * w, 0.62 * h, -0.05]), np.array([0.80 * w, 0.7 * h + e, -0.04])
         cone = sweep([root, tip], [(0.42 * e, 0.2 * e), (0.03 * e, 0.03 * e)], 12)
-        inside = sweep([root + [0, 0, 0.13 * e], tip + [0, -0.22 * e, 0.05 * e]], [(0.26 * e, 0.12 * e), (0.02 * e, 0.02 * e)], 10)
+        inside = sweep(
+            [root + [0, 0, 0.13 * e], tip + [0, -0.22 * e, 0.05 * e]], [(0.26 * e, 0.12 * e), (0.02 * e, 0.02 * e)], 10
+        )
         return [Part(move(pair(cone), at), coat.main), Part(move(pair(inside), at), inner)]
     if b.ears == "floppy":
         flap = turn(ball((0, -0.55 * e, 0), (0.24 * e, 0.75 * e, 0.42 * e), n=14), "z", 16)
@@ -239,7 +245,9 @@ def tail(b: Beast, coat: Coat, j: Joints) -> list[Part]:
     if b.tail == "long":
         points = [(0, 0, 0.1), (0, -0.02, -0.18), (0.04, 0.18, -0.36), (0.06, 0.46, -0.34), (0.02, 0.62, -0.44)]
         parts = paint(sweep(path(points), [r, r, r, r, 0.8 * r], 12, 7), coat.main)
-        return parts + ([Part(ball(path((0.02, 0.62, -0.44)), 1.15 * r, n=10), coat.light)] if b.lights != "none" else [])
+        return parts + (
+            [Part(ball(path((0.02, 0.62, -0.44)), 1.15 * r, n=10), coat.light)] if b.lights != "none" else []
+        )
     if b.tail == "bushy":
         points = [(0, 0, 0.1), (0, -0.02, -0.2), (0, 0.10, -0.46), (0, 0.32, -0.64)]
         brush = sweep(path(points), [0.05, 0.12, 0.15, 0.03], 14, 7)
@@ -257,5 +265,7 @@ def tail(b: Beast, coat: Coat, j: Joints) -> list[Part]:
         loop = np.stack([0.06 * np.sin(a), 0.06 * np.cos(a) - 0.1, -0.08 - 0.018 * a], -1)
         return [Part(sweep(path(loop), 0.026, 8, 3), coat.main)]
     if b.tail == "stub":
-        return [Part(ball(path((0, 0.0, -0.16)), (0.1, 0.1, 0.12), n=12), coat.light if b.lights == "belly" else coat.main)]
+        return [
+            Part(ball(path((0, 0.0, -0.16)), (0.1, 0.1, 0.12), n=12), coat.light if b.lights == "belly" else coat.main)
+        ]
     return []

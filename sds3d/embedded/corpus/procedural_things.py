@@ -1,4 +1,4 @@
-"""Things to hold, wear, play and fight with: tools, weapons, treasure, instruments, clothes, toys, boxes."""
+"""Tools, weapons, treasure: sword, shield, axe, hammer, key, crown, gem, coin, skull, trophy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import numpy as np
 
 from sds3d.embedded.corpus.names import with_article
 from sds3d.embedded.corpus.procedural_kit import (
-    BLACK,
-    BRIGHT,
     BROWN,
     COLOURS,
-    DARK,
     GOLD,
-    GRAY,
     METAL,
+    RED,
     WHITE,
     WOOD,
     Generator,
@@ -44,8 +41,10 @@ from sds3d.embedded.corpus.shapes import (
     turn,
 )
 
-BONE: Rgb = (0.93, 0.90, 0.80)
 SILVER: Rgb = (0.76, 0.78, 0.81)
+
+
+BONE: Rgb = (0.93, 0.90, 0.80)
 
 
 def sword(rng: Rng) -> Made:
@@ -55,8 +54,15 @@ def sword(rng: Rng) -> Made:
     guard = box((0, -0.02, 0), (between(rng, 0.3, 0.42), 0.06, 0.075), 0.04)
     if chance(rng, 0.4):
         guard = sweep([(-0.4, 0.14, 0), (-0.2, -0.03, 0), (0.2, -0.03, 0), (0.4, 0.14, 0)], 0.07)
-    parts = [Part(blade, SILVER), Part(box((0, 0.45 * length, 0), (0.2 * w, 0.42 * length, 0.042), 0.01), shade(SILVER, -0.25))]
-    parts += [Part(join(guard, ball((0, -0.55, 0), 0.1)), GOLD), Part(cylinder((0, -0.27, 0), 0.065, 0.22), rgb), Part(ball((0, -0.02, 0.06), 0.06, n=12), rgb)]
+    parts = [
+        Part(blade, SILVER),
+        Part(box((0, 0.45 * length, 0), (0.2 * w, 0.42 * length, 0.042), 0.01), shade(SILVER, -0.25)),
+    ]
+    parts += [
+        Part(join(guard, ball((0, -0.55, 0), 0.1)), GOLD),
+        Part(cylinder((0, -0.27, 0), 0.065, 0.22), rgb),
+        Part(ball((0, -0.02, 0.06), 0.06, n=12), rgb),
+    ]
     return named("sword", "", f"with {with_article(word)} handle", ("steel sword", "knight's sword")), assemble(parts)
 
 
@@ -79,7 +85,14 @@ def shield(rng: Rng) -> Made:
         mark = [
             join(box((0, 0.0, 0.12), (0.09, 0.68, 0.02), 0.01), box((0, 0.15, 0.12), (0.52, 0.09, 0.02), 0.01)),
             turn(box((0, 0, 0.12), (0.62, 0.1, 0.02), 0.01), "z", 38),
-            prism([(0.33 * q * np.sin(a), 0.33 * q * np.cos(a)) for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)], 0.015) + np.array([0, 0, 0.13]),
+            prism(
+                [
+                    (0.33 * q * np.sin(a), 0.33 * q * np.cos(a))
+                    for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)
+                ],
+                0.015,
+            )
+            + np.array([0, 0, 0.13]),
         ][kind]
         parts.append(Part(mark, c))
         parts.append(Part(box((0, 0, -0.12), (0.06, 0.35, 0.03), 0.02), BROWN))
@@ -92,25 +105,42 @@ def axe(rng: Rng) -> Made:
     blade = [(0.05, 0.55), (0.32, 0.72), (0.56, 0.78), (0.63, 0.45), (0.56, 0.1), (0.32, 0.22), (0.05, 0.4)]
     double = chance(rng, 0.35)
     head = prism([(x, y + 0.15) for x, y in blade], 0.05, 0.1)
-    edge = prism([(x, y + 0.15) for x, y in ((0.5, 0.77), (0.62, 0.8), (0.7, 0.45), (0.62, 0.06), (0.5, 0.12), (0.57, 0.45))], 0.03)
+    edge = prism(
+        [(x, y + 0.15) for x, y in ((0.5, 0.77), (0.62, 0.8), (0.7, 0.45), (0.62, 0.06), (0.5, 0.12), (0.57, 0.45))],
+        0.03,
+    )
     iron, word = (METAL, "") if chance(rng, 0.6) else (COLOURS["red"], "red")
     wood = jitter(rng, WOOD)
     handle = sweep([(0, -1.05, 0), (0.03, -0.3, 0), (0, 0.85, 0)], [(0.065, 0.08), (0.055, 0.07), (0.06, 0.075)], 12)
-    heads, edges = (pair(head), pair(edge)) if double else (join(head, box((-0.08, 0.62, 0), (0.13, 0.14, 0.07), 0.02)), edge)
-    return named("axe", word, "with a wooden handle", ("battle axe",) if double else ("hatchet",)), assemble([Part(handle, wood), Part(heads, iron), Part(edges, shade(SILVER, 0.3))])
+    heads, edges = (
+        (pair(head), pair(edge)) if double else (join(head, box((-0.08, 0.62, 0), (0.13, 0.14, 0.07), 0.02)), edge)
+    )
+    return named("axe", word, "with a wooden handle", ("battle axe",) if double else ("hatchet",)), assemble(
+        [Part(handle, wood), Part(heads, iron), Part(edges, shade(SILVER, 0.3))]
+    )
 
 
 def hammer(rng: Rng) -> Made:
     word, rgb = pick(rng, ("brown", "brown", "red", "blue", "yellow", "black", "green"))
     rgb = jitter(rng, WOOD) if word == "brown" else rgb
     handle = sweep([(0, -1.0, 0), (0, -0.4, 0), (0, 0.6, 0)], [0.1, 0.085, 0.065], 14)
-    head = join(cylinder((0.22, 0.7, 0), 0.13, 0.2, "x"), cylinder((0.42, 0.7, 0), 0.17, 0.07, "x"), box((0, 0.7, 0), (0.13, 0.13, 0.11), 0.03))
+    head = join(
+        cylinder((0.22, 0.7, 0), 0.13, 0.2, "x"),
+        cylinder((0.42, 0.7, 0), 0.17, 0.07, "x"),
+        box((0, 0.7, 0), (0.13, 0.13, 0.11), 0.03),
+    )
     claw = sweep([(-0.1, 0.72, 0), (-0.32, 0.72, 0), (-0.52, 0.55, 0)], [(0.12, 0.11), (0.12, 0.08), (0.12, 0.02)], 10)
     if chance(rng, 0.3):
-        head = join(cylinder((0, 0.7, 0), 0.27, 0.42, "x"), *(torus((s * 0.38, 0.7, 0), 0.26, 0.05, "x") for s in (-1, 1)))
-        return named("hammer", "", "with a wooden handle", ("wooden mallet", "mallet")), assemble([Part(handle, rgb), Part(head, shade(WOOD, -0.25))])
+        head = join(
+            cylinder((0, 0.7, 0), 0.27, 0.42, "x"), *(torus((s * 0.38, 0.7, 0), 0.26, 0.05, "x") for s in (-1, 1))
+        )
+        return named("hammer", "", "with a wooden handle", ("wooden mallet", "mallet")), assemble(
+            [Part(handle, rgb), Part(head, shade(WOOD, -0.25))]
+        )
     extra = "with a wooden handle" if word == "brown" else f"with {with_article(word)} handle"
-    return named("hammer", "", extra, ("claw hammer",)), assemble([Part(handle, rgb), Part(join(head, claw), (0.45, 0.47, 0.50))])
+    return named("hammer", "", extra, ("claw hammer",)), assemble(
+        [Part(handle, rgb), Part(join(head, claw), (0.45, 0.47, 0.50))]
+    )
 
 
 def key(rng: Rng) -> Made:
@@ -130,12 +160,19 @@ def crown(rng: Rng) -> Made:
     n = int(rng.integers(5, 9))
     band = lathe([(0.78, -0.42), (0.84, -0.38), (0.86, 0.05), (0.82, 0.05), (0.76, -0.38), (0.78, -0.42)], 40)
     spike = sweep([(0, 0.0, 0.84), (0, 0.6, 0.95)], [(0.27, 0.045), (0.02, 0.02)], 12)
-    parts = [Part(join(band, ring(spike, n), ring(ball((0, 0.64, 0.95), 0.085, n=12), n), torus((0, -0.36, 0), 0.81, 0.06)), rgb)]
+    parts = [
+        Part(
+            join(band, ring(spike, n), ring(ball((0, 0.64, 0.95), 0.085, n=12), n), torus((0, -0.36, 0), 0.81, 0.06)),
+            rgb,
+        )
+    ]
     parts.append(Part(ring(ball((0, -0.14, 0.86), (0.1, 0.12, 0.06), n=12), n), gem))
     if chance(rng, 0.5):
         cap_word, cap = pick(rng, ("red", "purple", "blue"), but=(stone,))
         parts.append(Part(ball((0, -0.1, 0), (0.74, 0.5, 0.74)), cap))
-        return named("crown", word, f"with {stone} gems", ("king's crown", f"{word} and {cap_word} crown")), assemble(parts)
+        return named("crown", word, f"with {stone} gems", ("king's crown", f"{word} and {cap_word} crown")), assemble(
+            parts
+        )
     return named("crown", word, f"with {stone} gems", ("king's crown",)), assemble(parts)
 
 
@@ -146,21 +183,42 @@ def gem(rng: Rng) -> Made:
     shape = lathe([(0, 0.42), (0.5, 0.42), (0.85, 0.12), (0, -h)], n)
     centre = shape.mean(1)
     light = np.sin(7 * np.arctan2(centre[:, 0], centre[:, 2]) + 5 * centre[:, 1])
-    parts = [Part(shape[m], shade(rgb, k)) for m, k in ((light < -0.3, -0.3), (np.abs(light) <= 0.3, 0.0), (light > 0.3, 0.35)) if m.any()]
-    stone = {"red": "ruby", "green": "emerald", "blue": "sapphire", "purple": "amethyst", "white": "diamond"}.get(word, "jewel")
+    parts = [
+        Part(shape[m], shade(rgb, k))
+        for m, k in ((light < -0.3, -0.3), (np.abs(light) <= 0.3, 0.0), (light > 0.3, 0.35))
+        if m.any()
+    ]
+    stone = {"red": "ruby", "green": "emerald", "blue": "sapphire", "purple": "amethyst", "white": "diamond"}.get(
+        word, "jewel"
+    )
     return [f"{word} gem", f"{word} gemstone", stone, "gemstone", "gem"], assemble(parts)
 
 
 def coin(rng: Rng) -> Made:
-    word, rgb = ("golden", GOLD) if chance(rng, 0.7) else ("silver", SILVER) if chance(rng, 0.6) else ("bronze", (0.72, 0.45, 0.22))
+    word, rgb = (
+        ("golden", GOLD)
+        if chance(rng, 0.7)
+        else ("silver", SILVER)
+        if chance(rng, 0.6)
+        else ("bronze", (0.72, 0.45, 0.22))
+    )
     disc = cylinder((0, 0, 0), 0.92, between(rng, 0.08, 0.14), "z", 40)
     half = float(disc[..., 2].max())
     rim = join(*(torus((0, 0, s * half), 0.85, (0.07, 0.05), "z") for s in (-1, 1)))
     kind = int(rng.integers(3))
-    star = [(0.52 * q * np.sin(a), 0.52 * q * np.cos(a)) for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)]
-    mark = [prism(star, half + 0.05), box((0, 0, 0), (0.13, 0.5, half + 0.05), 0.03), torus((0, 0, 0), 0.4, (0.1, half + 0.05), "z")][kind]
+    star = [
+        (0.52 * q * np.sin(a), 0.52 * q * np.cos(a))
+        for a, q in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5, strict=True)
+    ]
+    mark = [
+        prism(star, half + 0.05),
+        box((0, 0, 0), (0.13, 0.5, half + 0.05), 0.03),
+        torus((0, 0, 0), 0.4, (0.1, half + 0.05), "z"),
+    ][kind]
     gold = jitter(rng, rgb)
-    return named("coin", word, "with a star" if kind == 0 else "", ("gold coin",) if word == "golden" else ("money coin",)), assemble([Part(join(disc, rim), gold), Part(mark, shade(gold, -0.22))])
+    return named(
+        "coin", word, "with a star" if kind == 0 else "", ("gold coin",) if word == "golden" else ("money coin",)
+    ), assemble([Part(join(disc, rim), gold), Part(mark, shade(gold, -0.22))])
 
 
 def skull(rng: Rng) -> Made:
@@ -169,7 +227,9 @@ def skull(rng: Rng) -> Made:
     cranium = ball((0, 0.25, -0.05), (0.62 * wide, 0.6, 0.68), n=26)
     face = join(box((0, -0.2, 0.3), (0.36, 0.26, 0.24), 0.12), pair(ball((0.4, -0.08, 0.34), (0.16, 0.11, 0.2), n=14)))
     jaw = box((0, -0.62, 0.28), (0.32, 0.13, 0.22), 0.1)
-    sockets = join(pair(ball((0.24, 0.14, 0.52), (0.17, 0.18, 0.12), n=18)), ball((0, -0.12, 0.56), (0.08, 0.12, 0.08), 1.3, n=12))
+    sockets = join(
+        pair(ball((0.24, 0.14, 0.52), (0.17, 0.18, 0.12), n=18)), ball((0, -0.12, 0.56), (0.08, 0.12, 0.08), 1.3, n=12)
+    )
     teeth = join(*(box((x, -0.45, 0.5), (0.045, 0.08, 0.03), 0.02) for x in np.linspace(-0.23, 0.23, 5)))
     gap = box((0, -0.46, 0.46), (0.3, 0.035, 0.06), 0.01)
     parts = [Part(join(cranium, face, jaw), rgb), Part(join(sockets, gap), (0.10, 0.08, 0.07)), Part(teeth, WHITE)]
@@ -180,130 +240,53 @@ def skull(rng: Rng) -> Made:
     return named("skull", "white", "", ("human skull",)), assemble(parts)
 
 
-def _guitar_body(s: float) -> list[tuple[float, float]]:
-    half = [(0.0, -1.0), (0.3, -0.97), (0.52, -0.8), (0.55, -0.55), (0.4, -0.25), (0.36, -0.1), (0.44, 0.12), (0.36, 0.32), (0.15, 0.4), (0.0, 0.4)]
-    return [(x * s, y) for x, y in half] + [(-x * s, y) for x, y in half[-2:0:-1]]
-
-
-def guitar(rng: Rng) -> Made:
-    electric = chance(rng, 0.35)
-    word, rgb = pick(rng, ("brown", "orange", "red", "blue", "black", "yellow", "white", "green"))
-    rgb = jitter(rng, (0.72, 0.45, 0.20)) if word in ("brown", "orange") else rgb
-    word = "brown" if word == "orange" else word
-    if electric:
-        half = [(0.0, -1.0), (0.4, -0.98), (0.56, -0.72), (0.42, -0.4), (0.5, -0.1), (0.6, 0.25), (0.42, 0.2), (0.16, -0.05)]
-        outline = half + [(-x * 0.95, y * 0.98) for x, y in half[-2:0:-1]]
-        parts = [Part(prism(outline, 0.085, 0.05), rgb), Part(join(box((0, -0.35, 0.09), (0.2, 0.04, 0.02), 0.01), box((0, -0.55, 0.09), (0.2, 0.04, 0.02), 0.01)), METAL)]
-        parts += [Part(prism([(0.1, -0.2), (0.34, -0.3), (0.3, -0.75), (0.08, -0.62)], 0.095), WHITE if word != "white" else BLACK)]
-    else:
-        body = _guitar_body(between(rng, 0.95, 1.1))
-        parts = [Part(prism(body, 0.16, 0.05), shade(rgb, -0.3)), Part(prism([(x * 0.94, y * 0.95 - 0.01) for x, y in body], 0.165), rgb)]
-        parts += [Part(join(cylinder((0, -0.12, 0.165), 0.17, 0.015, "z"), box((0, -0.62, 0.17), (0.2, 0.035, 0.03), 0.01)), (0.14, 0.09, 0.06))]
-        parts.append(Part(torus((0, -0.12, 0.175), 0.18, 0.02, "z"), WHITE))
-    z = 0.1 if electric else 0.16
-    parts += [Part(box((0, 0.75, z), (0.085, 0.72, 0.05), 0.02), (0.30, 0.18, 0.10)), Part(box((0, 1.6, z - 0.02), (0.14, 0.17, 0.04), 0.02, 1.2), rgb if electric else (0.30, 0.18, 0.10))]
-    parts += [Part(pair(join(*(cylinder((0.18, 1.5 + 0.11 * k, z), 0.04, 0.05, "x", 8) for k in range(3)))), METAL), Part(box((0, 0.42, z + 0.055), (0.05, 1.0, 0.008), 0.004), SILVER)]
-    return named("guitar", word, "", ("electric guitar",) if electric else ("acoustic guitar",)), assemble(parts)
-
-
-def violin(rng: Rng) -> Made:
-    rgb = jitter(rng, (0.62, 0.28, 0.10), 0.04)
-    body = prism(_guitar_body(0.98), 0.12, 0.06)
-    holes = pair(sweep([(0.2, -0.2, 0.13), (0.26, -0.38, 0.13), (0.22, -0.55, 0.13)], 0.022, 8))
-    neck = box((0, 0.72, 0.14), (0.065, 0.5, 0.05), 0.02)
-    scroll = torus((0, 1.3, 0.06), 0.09, 0.06, "x")
-    fingerboard = join(box((0, 0.42, 0.19), (0.07, 0.62, 0.02), 0.01, 0.8), prism([(-0.06, -0.85), (0.06, -0.85), (0.11, -0.52), (-0.11, -0.52)], 0.03) + np.array([0, 0, 0.16]), ball((-0.25, -0.85, 0.13), (0.13, 0.1, 0.06), n=12))
-    bow = join(sweep([(0.78, -0.95, 0.1), (0.78, 1.1, 0.1)], 0.028, 8), box((0.74, -0.8, 0.1), (0.05, 0.08, 0.03), 0.01))
-    parts = [Part(join(body, neck, scroll), rgb), Part(join(fingerboard, holes, pair(cylinder((0.12, 1.12, 0.12), 0.03, 0.06, "x", 8))), (0.10, 0.07, 0.06)), Part(box((0, -0.38, 0.17), (0.13, 0.02, 0.05), 0.01), WOOD)]
-    if chance(rng, 0.6):
-        parts += [Part(bow, (0.3, 0.15, 0.08)), Part(box((0.7, 0.12, 0.1), (0.012, 0.95, 0.015), 0.005), WHITE)]
-        return named("violin", "brown", "with a bow", ("fiddle",)), assemble(parts)
-    return named("violin", "brown", "", ("wooden violin",)), assemble(parts)
-
-
-def drum(rng: Rng) -> Made:
-    word, rgb = pick(rng, BRIGHT)
-    h, n = between(rng, 0.4, 0.6), int(rng.integers(6, 9))
-    rope = [(0.79 * np.sin(np.pi * k / n), h * 0.85 * (-1) ** k, 0.79 * np.cos(np.pi * k / n)) for k in range(2 * n + 1)]
-    ropes = join(*(sweep([p, q], 0.028, 6) for p, q in zip(rope, rope[1:], strict=False)))
-    parts = [Part(cylinder((0, 0, 0), 0.77, h, sides=32), rgb), Part(join(cylinder((0, h, 0), 0.73, 0.04, sides=32), ropes), (0.96, 0.93, 0.84))]
-    parts.append(Part(join(*(torus((0, s * h, 0), 0.78, (0.055, 0.09)) for s in (-1, 1))), GOLD))
-    extra = ""
+def trophy(rng: Rng) -> Made:
+    word, rgb = ("golden", GOLD) if chance(rng, 0.75) else ("silver", (0.76, 0.78, 0.81))
+    cup = lathe(
+        [
+            (0, -0.35),
+            (0.1, -0.3),
+            (0.12, -0.1),
+            (0.35, 0.1),
+            (0.5, 0.5),
+            (0.52, 0.85),
+            (0.46, 0.85),
+            (0.42, 0.5),
+            (0, 0.2),
+        ],
+        32,
+        True,
+    )
+    foot = lathe([(0, -0.62), (0.3, -0.62), (0.22, -0.52), (0.1, -0.4), (0, -0.3)])
+    handles = pair(sweep([(0.48, 0.72, 0), (0.82, 0.68, 0), (0.78, 0.3, 0), (0.36, 0.12, 0)], 0.06))
+    parts = [
+        Part(join(cup, foot, handles), jitter(rng, rgb)),
+        Part(box((0, -0.78, 0), (0.4, 0.17, 0.4), 0.03, 0.88), pick(rng, ("black", "brown", "black"))[1]),
+        Part(box((0, -0.78, 0.37), (0.2, 0.08, 0.04), 0.01), rgb),
+    ]
     if chance(rng, 0.5):
-        stick = join(sweep([(-0.5, h + 0.13, 0.3), (0.6, h + 0.16, -0.15)], 0.04, 8), ball((0.62, h + 0.16, -0.16), 0.075, n=10))
-        parts.append(Part(join(stick, stick * [1, 1, -1]), WOOD))
-        extra = "with drumsticks"
-    return named("drum", word, extra, ("toy drum",)), assemble(parts)
-
-
-def hat(rng: Rng) -> Made:
-    word, rgb = pick(rng)
-    band, c = pick(rng, but=(word,))
-    kind = int(rng.integers(4))
-    if kind == 0:
-        shape = lathe([(0.85, -0.4), (0.87, -0.36), (0.5, -0.34), (0.52, 0.6), (0, 0.62)], 32)
-        strip = lathe([(0.505, -0.33), (0.525, -0.31), (0.527, -0.08), (0.51, -0.06)], 32)
-        parts, name = [Part(shape, rgb), Part(strip, c)], "top hat"
-    elif kind == 1:
-        brim = lathe([(0, -0.3), (0.95, -0.3), (0.98, -0.26), (0.5, -0.26)], 40)
-        brim[..., 1] += 0.28 * np.clip(np.abs(brim[..., 0]) - 0.4, 0, 1)
-        dome = lathe([(0.5, -0.28), (0.47, 0.2), (0.4, 0.36), (0.15, 0.3), (0, 0.26)], 32, True) * [0.92, 1, 1.1]
-        strip = lathe([(0.505, -0.26), (0.51, -0.12), (0.49, -0.1)], 32) * [0.95, 1, 1.12]
-        parts, name = [Part(join(brim, dome), rgb), Part(strip, c)], "cowboy hat"
-    elif kind == 2:
-        dome = paint(ball((0, 0, 0), (0.6, 0.55, 0.64), n=24, low=0), rgb, (lambda x, y, z: np.floor(np.arctan2(x, z) * 3 / np.pi) % 2 == 0, c if chance(rng, 0.4) else rgb))
-        peak = ball((0, -0.03, 0.66), (0.5, 0.045, 0.42), (0.8, 0.8), n=20)
-        parts, name = [*dome, Part(peak, shade(c, 0)), Part(ball((0, 0.55, 0), 0.07, n=10), c)], "baseball cap"
-    else:
-        cone = lathe([(0.95, -0.55), (0.97, -0.5), (0.5, -0.46), (0.4, 0.0), (0.2, 0.6), (0, 1.1)], 32)
-        strip = lathe([(0.51, -0.45), (0.5, -0.28), (0.46, -0.27)], 32)
-        parts, name = [Part(cone, rgb), Part(strip, c), Part(box((0, -0.36, 0.5), (0.1, 0.09, 0.03), 0.01), GOLD)], "witch hat"
-    return named("hat", word, f"with {with_article(band)} {'peak' if kind == 2 else 'band'}", (name,)), assemble(parts)
-
-
-def shoe(rng: Rng) -> Made:
-    word, rgb = pick(rng)
-    sole_word, sole = pick(rng, ("white", "black", "brown"), but=(word,))
-    tall = between(rng, 0.35, 0.8)
-    foot = sweep([(0, 0.0, -0.62), (0, 0.02, -0.2), (0, -0.02, 0.35), (0, -0.1, 0.75)], [(0.25, 0.28), (0.27, 0.3), (0.31, 0.24), (0.28, 0.17)], 22, 7)
-    ankle = lathe([(0.29, -0.1), (0.27, tall), (0.22, tall), (0.2, 0.1), (0, 0.1)], 24) * [0.95, 1, 1.25] + np.array([0, 0.05, -0.42])
-    base = sweep([(0, -0.27, -0.72), (0, -0.27, 0.1), (0, -0.27, 0.85)], [(0.27, 0.09), (0.3, 0.09), (0.33, 0.09)], 16, caps="round")
-    laces = join(*(sweep([(-0.16, y, z), (0.16, y, z)], 0.035, 8) for y, z in ((0.31, -0.06), (0.27, 0.12), (0.22, 0.3))))
-    opening = ball((0, tall + 0.03, -0.42), (0.21, 0.03, 0.28), n=14)
-    parts = [Part(join(foot, ankle), rgb), Part(base, sole), Part(laces, WHITE if word != "white" else GRAY), Part(opening, DARK), Part(ball((0, -0.12, 0.82), (0.27, 0.14, 0.2)), sole if chance(rng, 0.4) else rgb)]
-    boot = tall > 0.62
-    return named("shoe", word, f"with {with_article(sole_word)} sole", ("boot",) if boot else ("sneaker",)), assemble(parts)
-
-
-def bell(rng: Rng) -> Made:
-    word, rgb = ("golden", GOLD) if chance(rng, 0.75) else ("silver", SILVER)
-    body = lathe([(0.75, -0.65), (0.72, -0.58), (0.52, -0.3), (0.42, 0.2), (0.3, 0.48), (0, 0.55)], 32, True)
-    parts = [Part(join(body, torus((0, -0.6, 0), 0.72, 0.06), torus((0, 0.72, 0), 0.14, 0.05, "z")), jitter(rng, rgb)), Part(join(ball((0, -0.72, 0), 0.17), cylinder((0, -0.3, 0), 0.04, 0.35)), shade(GOLD, -0.45))]
-    if chance(rng, 0.5):
-        ribbon, c = pick(rng, ("red", "green", "blue"))
-        loops = pair(turn(ball((0.28, 0.66, 0.1), (0.26, 0.16, 0.07), (1, 1.4), n=16), "z", 14, (0, 0.66, 0)))
-        parts.append(Part(join(loops, ball((0, 0.66, 0.14), 0.1, n=12), pair(turn(box((0.14, 0.42, 0.3), (0.07, 0.2, 0.02), 0.01), "z", 22, (0, 0.6, 0)))), c))
-        return named("bell", word, f"with {with_article(ribbon)} ribbon", ("christmas bell",)), assemble(parts)
-    return named("bell", word, "", ("church bell",)), assemble(parts)
-
-
-def book(rng: Rng) -> Made:
-    word, rgb = pick(rng)
-    h, w, t = between(rng, 0.75, 0.95), between(rng, 0.55, 0.68), between(rng, 0.1, 0.22)
-    if chance(rng, 0.3):
-        leaf = turn(box((0.5, 0, 0), (0.5, 0.05, 0.65), 0.02), "z", 14)
-        cover = turn(box((0.52, -0.07, 0), (0.54, 0.02, 0.7), 0.01), "z", 14)
-        lines = turn(join(*(box((0.5, 0.055, z), (0.38, 0.006, 0.025), 0.003) for z in np.linspace(-0.45, 0.45, 6))), "z", 14)
-        parts = [Part(pair(leaf), (0.97, 0.95, 0.88)), Part(pair(cover), rgb), Part(pair(lines), GRAY)]
-        return named("open book", word, "", ("book with white pages", "book")), assemble([Part(turn(p.shape, "x", 35), p.rgb) for p in parts])
-    covers = join(*(box((0, 0, s * (t + 0.02)), (w, h, 0.03), 0.015) for s in (-1, 1)), sweep([(-w, -h, 0), (-w, h, 0)], [(0.05, t + 0.04), (0.05, t + 0.04)], 16, caps="flat"))
-    title = join(box((0.03, 0.4 * h, t + 0.05), (0.6 * w, 0.06, 0.012), 0.005), box((0.03, 0.2 * h, t + 0.05), (0.4 * w, 0.04, 0.012), 0.005), torus((0.03, -0.3 * h, t + 0.05), 0.16, 0.04, "z"))
-    parts = [Part(covers, rgb), Part(box((0.0, 0, 0), (w - 0.03, h - 0.05, t), 0.01), (0.96, 0.93, 0.85)), Part(title, GOLD if word != "yellow" else BROWN)]
-    return named("book", word, "with a golden title" if word != "yellow" else "", ("closed book",)), assemble([Part(turn(p.shape, "y", 0), p.rgb) for p in parts])
+        a = np.arange(10) * np.pi / 5
+        parts.append(
+            Part(
+                prism([(0.2 * q * np.sin(t), 0.2 * q * np.cos(t)) for t, q in zip(a, (1, 0.42) * 5, strict=True)], 0.06)
+                + np.array([0, 0.5, 0.5]),
+                RED,
+            )
+        )
+        return named("trophy", word, "with a red star", ("trophy cup",)), assemble(parts)
+    return named("trophy", word, "", ("trophy cup",)), assemble(parts)
 
 
 GENERATORS: dict[str, Generator] = {
-    "sword": sword, "shield": shield, "axe": axe, "hammer": hammer, "key": key, "crown": crown, "gem": gem, "coin": coin,
-    "skull": skull, "guitar": guitar, "violin": violin, "drum": drum, "hat": hat, "shoe": shoe, "bell": bell, "book": book,
-}  # fmt: skip
-FRONTED = frozenset({"shield", "skull", "guitar", "violin", "shoe", "book"})
+    "sword": sword,
+    "shield": shield,
+    "axe": axe,
+    "hammer": hammer,
+    "key": key,
+    "crown": crown,
+    "gem": gem,
+    "coin": coin,
+    "skull": skull,
+    "trophy": trophy,
+}
+FRONTED = frozenset({"shield", "skull"})

@@ -6,6 +6,7 @@ Shapes are made where they belong or at the origin and then moved; there is no s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -115,9 +116,7 @@ def ring(tri: Array, n: int, start: float = 0.0) -> Array:
 # --- solids --------------------------------------------------------------------------------------------------------
 
 
-def ball(
-    at: ArrayLike, r: ArrayLike, e: float | tuple[float, float] = 1.0, n: int = 20, low: float = -90.0
-) -> Array:
+def ball(at: ArrayLike, r: ArrayLike, e: float | tuple[float, float] = 1.0, n: int = 20, low: float = -90.0) -> Array:
     """Superellipsoid at `at`, half-axes `r` (number or 3), from latitude `low` upwards (0: a dome).
 
     Exponents (around, upright): 1 round, 0.3 boxy, 2 pinched.
@@ -130,7 +129,9 @@ def ball(
         return np.sign(x) * np.abs(x) ** p
 
     flat = power(np.maximum(np.cos(b), 0), upright)
-    unit = np.stack([flat * power(np.sin(a), around), power(np.sin(b), upright) + 0 * a, flat * power(np.cos(a), around)], -1)
+    unit = np.stack(
+        [flat * power(np.sin(a), around), power(np.sin(b), upright) + 0 * a, flat * power(np.cos(a), around)], -1
+    )
     return grid(unit * np.broadcast_to(np.asarray(r, float), 3) + np.asarray(at, float))
 
 
@@ -178,7 +179,9 @@ def cylinder(at: ArrayLike, r: float, half: float, axis: str = "y", sides: int =
     return move(tri, at)
 
 
-def torus(at: ArrayLike, big: float, small: float | tuple[float, float], axis: str = "y", arc: tuple[float, float] = (0, 360)) -> Array:
+def torus(
+    at: ArrayLike, big: float, small: float | tuple[float, float], axis: str = "y", arc: tuple[float, float] = (0, 360)
+) -> Array:
     """Torus about an axis; `small` is the tube's radius or its (radial, axial) radii; `arc` in degrees."""
     sr, sy = small if isinstance(small, tuple) else (small, small)
     a = np.deg2rad(np.linspace(arc[0], arc[1], 29))[None]
@@ -207,7 +210,7 @@ def _frames(path: Array) -> tuple[Array, Array]:
     return s, np.cross(tangent, s)
 
 
-def sweep(path: ArrayLike, radii: ArrayLike, sides: int = 12, steps: int = 5, caps: str = "round") -> Array:
+def sweep(path: Sequence[Any] | Array, radii: ArrayLike, sides: int = 12, steps: int = 5, caps: str = "round") -> Array:
     """Tube through the (n, 3) control points; radii: a number, (n,), or (n, 2) (sideways, upward). caps: round|flat."""
     p = np.asarray(path, float)
     r = np.asarray(radii, float)
@@ -217,9 +220,7 @@ def sweep(path: ArrayLike, radii: ArrayLike, sides: int = 12, steps: int = 5, ca
     centre, width = line[:, :3], np.maximum(line[:, 3:], 0)
     s, u = _frames(centre)
     ring_of = np.linspace(0, 2 * np.pi, sides + 1)[:, None]
-    offsets = [
-        w[0] * np.cos(ring_of) * si + w[1] * np.sin(ring_of) * ui for w, si, ui in zip(width, s, u, strict=True)
-    ]
+    offsets = [w[0] * np.cos(ring_of) * si + w[1] * np.sin(ring_of) * ui for w, si, ui in zip(width, s, u, strict=True)]
 
     def cap(end: int, outwards: float) -> list[Array]:
         bulge = outwards * width[end].min() * np.cross(s[end], u[end])
@@ -242,7 +243,11 @@ def prism(outline: Outline, half: float, bevel: float = 0.0) -> Array:
     cap = np.array([[small[k] for k in t] for t in _ears(small)])
     front = np.concatenate([cap, np.full((len(cap), 3, 1), half)], 2)
     back = (front * [1, 1, -1])[:, ::-1]
-    depths = [(small, -half), (p, -half * (1 - bevel)), (p, half * (1 - bevel)), (small, half)] if bevel else [(p, -half), (p, half)]
+    depths = (
+        [(small, -half), (p, -half * (1 - bevel)), (p, half * (1 - bevel)), (small, half)]
+        if bevel
+        else [(p, -half), (p, half)]
+    )
     loops = [np.column_stack([q, np.full(len(q), z)]) for q, z in depths]
     loops = [np.concatenate([q, q[:1]]) for q in loops]
     return outward(join(front, back, grid(np.stack(loops))))
