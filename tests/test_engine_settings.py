@@ -32,7 +32,11 @@ def test_every_preset_fits_every_choice(preset: str, scene: str, guidance: str) 
     assert isinstance(made.guidance_options, GUIDANCE[guidance])
 
 
-def test_a_diffusers_folder_takes_the_preset_for_it() -> None:
+def test_a_diffusers_folder_takes_the_preset_for_it(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"unet": ["sds3d.embedded.model", "EigenDenoiser"]}')
+    assert resolve("x", {"prior": str(tmp_path)}).preset == "default"
+    (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
+    assert resolve("x", {"prior": str(tmp_path)}).preset == "diffusers"
     assert resolve("x", {}).preset == "default"
     assert resolve("x", {"prior": "sd15"}).preset == "diffusers"
     assert resolve("x", {"prior": "sd15"}, "fast").preset == "fast"

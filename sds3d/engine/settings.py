@@ -117,8 +117,10 @@ class Settings:
 
 
 def default_preset(prior: str) -> str:
-    """The preset tuned for the embedded prior, or the one for Stable Diffusion's size of model."""
-    return "default" if prior == Settings.prior else "diffusers"
+    """The preset tuned for the embedded prior and its like, or the one for Stable Diffusion's size of model."""
+    index = Path(prior).expanduser() / "model_index.json"
+    like = index.is_file() and "sds3d.embedded" in index.read_text(encoding="utf-8", errors="replace")
+    return "default" if prior == Settings.prior or like else "diffusers"
 
 
 def _anchor(prior: str) -> str:
