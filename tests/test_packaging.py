@@ -1,0 +1,56 @@
+"""What pip is told, and what the README promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sds3d.cli.console import _clock
+from sds3d.config import data_folder
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def listed(name: str) -> list[Requirement]:
+    """Requirements of a list in pyproject.toml (Python 3.10 has no TOML reader)."""
+    block = re.search(rf"^{name} = \[(.*?)\]", PYPROJECT, re.M | re.S)
+    assert block is not None
+    return [Requirement(text) for text in re.findall(r'"([^"]+)"', block[1])]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_dependency_has_one_tested_version_within_its_bounds(python: str) -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": python})]
+    version = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in here}
+    assert len(version) == len(here), "a package is pinned twice"
+    for wanted in listed("dependencies") + listed("dev"):
+        assert wanted.specifier.contains(version[canonicalize_name(wanted.name)]), wanted
+
+
+def test_no_dependency_with_a_licence_that_forbids_business() -> None:
+    names = {
+        canonicalize_name(Requirement(line).name) for line in (ROOT / "constraints.txt").read_text().splitlines()[1:]
+    }
+    assert not {"nvdiffrast", "diff-gaussian-rasterization", "tinycudann", "simple-knn"} & names
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 'pip install -c constraints.txt -e . && sds3d generate "a red chair"' in readme
+    assert "pip install -c constraints.txt -e '.[dev]' && pytest" in readme
+
+
+def test_the_wheel_carries_presets_and_prompts() -> None:
+    for name in ("configs", "prompts"):
+        assert f'{name} = "sds3d/{name}"' in PYPROJECT and any(data_folder(name).iterdir())
+
+
+def test_clock() -> None:
+    assert [_clock(s) for s in (0.4, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
