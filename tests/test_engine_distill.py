@@ -49,9 +49,9 @@ def test_the_loop_renders_what_the_prior_knows(scene: str) -> None:
     assert [r.step for r in records] == list(range(1, 121)) and not any(r.skipped for r in records)
 
 
-@pytest.mark.parametrize("guidance", ["sds", "vsd"])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(guidance: str) -> None:
-    chosen = settings(guidance=guidance, steps=9, splats__refine_during="0.2,0.9")
+@pytest.mark.parametrize(("scene", "guidance"), [("splats", "sds"), ("splats", "vsd"), ("grid", "sds")])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(scene: str, guidance: str) -> None:
+    chosen = settings(scene=scene, guidance=guidance, steps=9, splats__refine_during="0.2,0.9", grid__occupancy_every=2)
     whole, records = run(chosen, NetworkPrior())
     first, _ = run(chosen, NetworkPrior(), steps=4)
     state = {k: v.clone() for k, v in first.state_dict().items()}
@@ -60,7 +60,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(guidance: str) -> Non
     rest = list(distill(again))
     assert same(whole.state_dict(), again.state_dict())
     assert [(r.loss, r.critic_loss, r.stats) for r in rest] == [(r.loss, r.critic_loss, r.stats) for r in records[4:]]
-    assert len(whole.scene) != 150  # type: ignore[arg-type]  # it refined in between, or the test says little
+    if scene == "splats":  # it refined in between, or the test says little
+        assert len(whole.scene) != 150  # type: ignore[arg-type]
     assert any(k.startswith("critic.") for k in state) == (guidance == "vsd")
     assert any("exp_avg_sq" in k for k in state)
 
