@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.render.mesh import Material, Soup, concatenate, face_normals, render_soup
 
-UNLIT = dict(ambient=1.0, diffuse=0.0, headlight=0.0)
+UNLIT: dict[str, Any] = dict(ambient=1.0, diffuse=0.0, headlight=0.0)
 
 
 def quad(half: float, z: float, material: Material) -> Soup:
@@ -24,7 +26,14 @@ def cube(half: float) -> Soup:
     """Six quads turned from one."""
     front = quad(half, half, Material((0.2, 0.4, 0.6, 1.0)))
     sides = []
-    for axes, sign in (((0, 1, 2), 1), ((0, 1, 2), -1), ((2, 1, 0), 1), ((2, 1, 0), -1), ((0, 2, 1), 1), ((0, 2, 1), -1)):
+    for axes, sign in (
+        ((0, 1, 2), 1),
+        ((0, 1, 2), -1),
+        ((2, 1, 0), 1),
+        ((2, 1, 0), -1),
+        ((0, 2, 1), 1),
+        ((0, 2, 1), -1),
+    ):
         corners = front.corners[..., list(axes)] * sign
         sides.append(Soup(corners, face_normals(corners), front.uv, front.material, front.materials))
     return concatenate(sides)
@@ -60,7 +69,12 @@ def test_textured_quad_matches_rays() -> None:
     assert np.abs(depth - expected_depth)[inside].max() < 1e-4
     # bilinear sampling mixes within a texel's half width (0.15) of the borders between the four fields and at the rim
     u, v = points[..., 0], points[..., 1]
-    for (sx, sy), colour in {(-1, 1): (255, 0, 0), (1, 1): (0, 255, 0), (-1, -1): (0, 0, 255), (1, -1): (255, 255, 0)}.items():
+    for (sx, sy), colour in {
+        (-1, 1): (255, 0, 0),
+        (1, 1): (0, 255, 0),
+        (-1, -1): (0, 0, 255),
+        (1, -1): (255, 255, 0),
+    }.items():
         pure = (sx * u > 0.16) & (sx * u < 0.44) & (sy * v > 0.16) & (sy * v < 0.44)
         assert pure.sum() > 50
         assert (np.abs(images[pure][:, :3].astype(int) - colour) <= 1).all()
@@ -112,13 +126,13 @@ def test_hidden_texels_do_not_bleed() -> None:
 def test_shading_terms(flip: float) -> None:
     soup = quad(0.5, 0.0, Material((0.5, 0.5, 0.5, 1)))
     soup.normals = soup.normals * flip  # shading turns normals to the viewer
-    lit = dict(light=(0.0, 0.6, 0.8), ambient=0.2, diffuse=0.5, headlight=0.1)
+    lit: dict[str, Any] = dict(light=(0.0, 0.6, 0.8), ambient=0.2, diffuse=0.5, headlight=0.1)
     images, _ = render_soup(soup, orbit(1, 0.0), 16, 1, **lit)  # n = view axis: n.l = 0.8, n.view = 1
     assert abs(int(images[0, 8, 8, 0]) - 0.5 * (0.2 + 0.5 * 0.8 + 0.1) * 255) <= 1
 
 
 def test_light_moves_with_the_camera() -> None:
-    lit = dict(light=(0.3, 0.2, 0.9), ambient=0.1, diffuse=0.8, headlight=0.0)
+    lit: dict[str, Any] = dict(light=(0.3, 0.2, 0.9), ambient=0.1, diffuse=0.8, headlight=0.0)
     images, _ = render_soup(cube(0.5), orbit(4, 0.0), 32, 1, **lit)
     assert (np.abs(images[1:, 16, 16].astype(int) - images[0, 16, 16]) <= 1).all()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sds3d.camera import Cameras
 
 Array = NDArray[np.float32]
-JIT = dict(cache=True, fastmath=True, error_model="numpy", nogil=True)
+JIT: dict[str, Any] = dict(cache=True, fastmath=True, error_model="numpy", nogil=True)
 BAYER = ((np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) + 0.5) / 16).astype(np.float32)
 OPAQUE = 0.98  # alpha above which a surface is not screened
 NEAR = 1e-3  # triangles with a corner nearer than this to the camera plane are dropped, not clipped
@@ -282,7 +282,7 @@ def render_soup(
 
     Colour = base x texture x (ambient + diffuse max(0, n.l) + headlight n.view); ambient 1 and the others 0 is unlit.
     `light` is a direction in the camera's axes (x right, y up, z towards the viewer), one or (B, 3); the three
-    strengths are one number or (B,). Depth runs along the view axis, the mean over the covered part, 0 where nothing is.
+    strengths are one number or (B,). Depth runs along the view axis: the mean over the covered part, 0 elsewhere.
     """
     views = len(cameras)
     out = np.full((views, size, size, 4), (255, 255, 255, 0), np.uint8)

@@ -1,4 +1,4 @@
-"""Read-only access to asset files by path, in a zip or in a folder; case does not matter (artists disagree about it)."""
+"""Read-only access to asset files by path, in a zip or in a folder; case does not matter."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def attribution(objects: list[dict[str, Any]], packages: list[dict[str, str]]) -
     lines = [
         "# Attribution",
         "",
-        "The corpus consists of modified works: each model below was rendered to small images, and some were recoloured",
-        "or re-clad. Renders of CC-BY-SA works are under CC-BY-SA 4.0, and so is the corpus as a whole.",
+        "The corpus consists of modified works: each model below was rendered to small images, and some were",
+        "recoloured or re-clad. Renders of CC-BY-SA works are under CC-BY-SA 4.0, and so is the corpus as a whole.",
         "",
         "Packages:",
         *[f"- {p['name']} {p['version']} (Debian), sha256 {p['sha256']}" for p in packages],

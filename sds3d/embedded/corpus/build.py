@@ -25,18 +25,22 @@ from sds3d.embedded.corpus.shards import assemble, save_chunk
 
 CHUNK = 16  # objects drawn between two progress reports of a worker
 FORMAT = 1
+GENERATED = 0.5  # views of a generated object, as a share of a modelled one's
 Progress = Callable[[int, int, str], None]
 _entries: dict[str, Entry] = {}  # a worker's catalogue
 
 
 def plan(entries: list[Entry], views: int) -> list[Job]:
-    """Views per object: `views` for nouns with six objects, more for rarer ones, fewer for common ones."""
+    """Views per object: `views` for nouns with six objects, more for rarer ones, fewer for common ones, and fewer for
+    generated objects, whose number makes up for it."""
     count = Counter(e.noun for e in entries)
     jobs = []
     for entry in sorted(entries, key=lambda e: unit_hash("order", e.key)):
-        scale = float(np.clip((6 / count[entry.noun]) ** 0.4, 0.35, 1.8))
-        crowded = 1.0 if count[entry.noun] <= 40 else 0.6
-        jobs.append(Job(entry.key, max(2, round(views * scale)), max(2, round(views * 0.25 * crowded))))
+        generated = GENERATED if entry.source == "procedural" else 1.0
+        rarity = float(np.clip((6 / count[entry.noun]) ** 0.4, 0.35, 1.8))
+        crowded = 0.6 if count[entry.noun] > 40 else 1.0
+        own, variant = views * generated * rarity, views * generated * crowded / 4
+        jobs.append(Job(entry.key, max(2, round(own)), max(2, round(variant))))
     return jobs
 
 

@@ -14,12 +14,14 @@ from sds3d.embedded.corpus import (
     fetch,
     g3d,
     names_glest,
+    names_kart,
     names_sweethome,
     names_zeroad,
     sweethome,
 )
 from sds3d.embedded.corpus.archive import FolderArchive, ZipArchive
 from sds3d.embedded.corpus.procedural import FRONTED, GENERATORS
+from sds3d.embedded.corpus.supertuxkart import Karts
 from sds3d.embedded.corpus.zeroad import Actors
 from sds3d.errors import unknown
 from sds3d.render.mesh import Soup
@@ -128,7 +130,8 @@ def megaglest_entries(cache: Path) -> list[Entry]:
     return [
         Entry(
             "megaglest", key, *row, "CC-BY-SA-3.0", "The Glest Team and the MegaGlest Team",
-            partial(_plain, partial(g3d.load_g3d, archive.read, path, not path.startswith("tilesets"))), (), row[2] != "plant",
+            partial(_plain, partial(g3d.load_g3d, archive.read, path, not path.startswith("tilesets"))), (),
+            row[2] != "plant",
         )
         for key, (path, row) in sorted(chosen.items())
     ]  # fmt: skip
@@ -138,11 +141,10 @@ def supertuxkart_entries(cache: Path) -> list[Entry]:
     karts = Karts(fetch.ensure(fetch.PACKAGES["supertuxkart"], cache))
     entries = []
     for key, (name, noun, category) in sorted(names_kart.MODELS.items()):
-        licence = karts.licence(key)
-        if licence is not None:
+        credit = karts.credit(key)
+        if credit is not None:
             load = partial(_plain, partial(karts.load, key))
-            author = "The SuperTuxKart Team"
-            entries.append(Entry("supertuxkart", key, name, noun, category, licence, author, load))
+            entries.append(Entry("supertuxkart", key, name, noun, category, *credit, load))
     return entries
 
 
@@ -166,6 +168,7 @@ SOURCES: dict[str, Callable[[Path], list[Entry]]] = {
     "sweethome": sweethome_entries,
     "zeroad": zeroad_entries,
     "megaglest": megaglest_entries,
+    "supertuxkart": supertuxkart_entries,
     "procedural": procedural_entries,
 }
 

@@ -74,8 +74,11 @@ PACKAGES: dict[str, Package] = {
 
 
 def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def ensure(package: Package, cache: Path) -> Path:

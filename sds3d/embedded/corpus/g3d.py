@@ -16,7 +16,10 @@ TEXTURES = 5  # texture slots; slot 0 is the diffuse one
 
 
 def load_g3d(read: Reader, path: str, coloured: bool = True) -> Soup:
-    """Scenery has no player's colour (`coloured` False): its texture alpha always cuts out. ValueError unless it is a version 4 file with at least one triangle."""
+    """The model at rest. Scenery has no player's colour (`coloured` False): its texture alpha always cuts out.
+
+    ValueError unless it is a version 4 file with at least one triangle.
+    """
     data = read(path)
     if data[:3] != b"G3D" or data[3] != 4:
         raise ValueError("not a G3D version 4 file")

@@ -18,27 +18,31 @@ COLOURS: dict[str, tuple[float, float, float]] = {  # the 11 basic colour terms,
     "gray": (0.50, 0.50, 0.50),
 }
 
-COMPOUNDS = (  # head nouns of more than one word
-    "air conditioner|air mattress|baby bottle|baby shoe|bar stool|barn owl|battering ram|beach chair|beer bottle|"
-    "birthday cake|bowling ball|bunk bed|bunny ears|camping tent|ceiling fan|chess board|christmas tree|clothes hanger|"
-    "coat hanger|coffee cup|coffee machine|coffee table|computer mouse|cuckoo clock|cutting board|deck chair|diving board|"
-    "dog house|doll house|dumbbell rack|easter egg|electric guitar|exercise bike|ferris wheel|fire extinguisher|"
-    "fire hydrant|flower pot|folding chair|football goal|foosball table|french fries|game console|garden hut|"
-    "gift box|golf club|grand piano|guard tower|guillotine|high chair|hot air balloon|hot dog|ice cream|"
-    "ice cream cone|jack o' lantern|joshua tree|knife block|lava lamp|lawn mower|lip stick|medicine bottle|mobile phone|"
-    "office chair|oil lamp|palm tree|paper towel holder|park bench|patio umbrella|pencil holder|perfume bottle|"
-    "picture frame|pinball machine|ping pong table|polar bear|pool table|punching bag|puzzle cube|race car|radio tower|"
-    "railway track|range hood|recycling bin|remote control|rocking horse|salt shaker|sand castle|santa hat|school bus|"
-    "scooter|shipping container|shopping basket|shopping cart|shower curtain|siege tower|sleeping bag|smoke detector|"
-    "snow man|soap bottle|soccer ball|soccer goal|space shuttle|spiral staircase|spray bottle|step ladder|"
-    "stone lantern|street lamp|swimming pool|swing set|table tennis bat|tape measure|tea pot|teddy bear|tennis racket|"
-    "toilet brush|toilet paper|totem pole|toy biplane|toy car|toy train|traffic cone|traffic light|trash can|"
-    "treasure chest|tree stump|tv stand|wall clock|wall lamp|washing machine|water cooler|water heater|water lily|"
-    "water tower|watering can|wine bottle|wine glass|rubber duck|fishing boat|war elephant|picnic table|punching ball|"
-    "bulletin board|white board|filing cabinet|medicine cabinet|chest freezer|treasure heap|bonsai tree|rail crossing|"
-    "cup of coffee|baby bed|day bed|hospital bed|beach umbrella|gas tank|gas bottle|town hall|steam locomotive|"
-    "playing cards|stuffed toy|hand bag|flower bed|light bulb|hay bale|war horse|toy plane"
-).split("|")
+_COMPOUND = re.compile(  # head nouns of more than one word
+    "(?:^| )("
+    "air conditioner|air mattress|baby bed|baby bottle|baby shoe|bar stool|barn owl|battering ram|beach chair|"
+    "beach umbrella|beer bottle|birthday cake|bonsai tree|bowling ball|bulletin board|bunk bed|bunny ears|"
+    "camping tent|ceiling fan|chess board|chest freezer|christmas tree|clothes hanger|coat hanger|coffee cup|"
+    "coffee machine|coffee table|computer mouse|cuckoo clock|cup of coffee|cutting board|day bed|deck chair|"
+    "diving board|dog house|doll house|dumbbell rack|easter egg|electric guitar|exercise bike|ferris wheel|"
+    "filing cabinet|fire extinguisher|fire hydrant|fishing boat|flower bed|flower pot|folding chair|"
+    "foosball table|football goal|french fries|game console|garden hut|gas bottle|gas tank|gift box|go kart|"
+    "golf club|grand piano|guard tower|hand bag|hay bale|high chair|hospital bed|hot air balloon|hot dog|"
+    "ice cream|ice cream cone|jack o' lantern|joshua tree|knife block|lava lamp|lawn mower|light bulb|lip stick|"
+    "medicine bottle|medicine cabinet|mobile phone|office chair|oil lamp|palm tree|paper towel holder|park bench|"
+    "patio umbrella|pencil holder|perfume bottle|picnic table|picture frame|pinball machine|ping pong table|"
+    "playing cards|polar bear|pool table|punching bag|punching ball|puzzle cube|race car|radio tower|"
+    "rail crossing|railway track|range hood|recycling bin|remote control|rocking horse|rubber duck|salt shaker|"
+    "sand castle|santa hat|school bus|shipping container|shopping basket|shopping cart|shower curtain|"
+    "siege tower|sleeping bag|smoke detector|snow man|soap bottle|soccer ball|soccer goal|space shuttle|"
+    "spiral staircase|spray bottle|steam locomotive|step ladder|stone lantern|street lamp|stuffed toy|"
+    "swimming pool|swing set|table tennis bat|tape measure|tea pot|teddy bear|tennis racket|toilet brush|"
+    "toilet paper|totem pole|town hall|toy biplane|toy car|toy plane|toy train|traffic cone|traffic light|"
+    "trash can|treasure chest|treasure heap|tree stump|tv stand|wall clock|wall lamp|war elephant|war horse|"
+    "washing machine|water cooler|water heater|water lily|water tower|watering can|white board|wine bottle|"
+    "wine glass"
+    ")$"
+)
 
 ALSO: dict[str, tuple[str, ...]] = {  # what else people type for a head noun
     "armchair": ("chair",),
@@ -80,6 +84,7 @@ ALSO: dict[str, tuple[str, ...]] = {  # what else people type for a head noun
     "hamburger": ("burger",),
     "hedge": ("bush",),
     "hut": ("house",),
+    "kart": ("go kart", "race car"),
     "knight": ("soldier", "warrior"),
     "lamp": ("light",),
     "lamppost": ("street lamp",),
@@ -121,16 +126,22 @@ ALSO: dict[str, tuple[str, ...]] = {  # what else people type for a head noun
     "woman": ("person",),
 }
 
-UNCOUNTED = frozenset(  # taken without an article
-    ["scissors", "headphones", "glasses", "sunglasses", "trousers", "shorts", "keys", "tulips", "flowers", "orchids", "wood", "logs", "bamboo", "reeds", "nettles", "slippers", "sneakers", "shoes", "butter", "milk", "bread", "sugar", "luggage", "clothes", "skis", "pants", "boots", "lilies", "fries", "apples", "stairs", "gloves", "bricks", "stones", "rocks", "bones", "barrels", "crates", "cards", "blinds", "curtains", "utensils", "ferns", "grapes", "cherries", "jeans", "drums", "money", "sushi", "pizza", "popcorn", "cheese"]
+_UNCOUNTED = re.compile(  # taken without an article
+    "(?:^| )(?:"
+    "apples|bamboo|barrels|blinds|bones|boots|bread|bricks|butter|cards|cheese|cherries|clothes|crates|curtains|"
+    "drums|ferns|flowers|fries|glasses|gloves|grapes|headphones|jeans|keys|lilies|logs|luggage|milk|money|"
+    "nettles|orchids|pants|pizza|popcorn|reeds|rocks|scissors|shoes|shorts|skis|slippers|sneakers|stairs|stones|"
+    "sugar|sunglasses|sushi|trousers|tulips|utensils|wood"
+    ")$"
 )
-VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni(?!n)|s[aeiu]|f|t[ei])|hour|heir|honest|suv\b(?!.)|mp3|x-ray)", re.IGNORECASE)
+VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni(?!n)|s[aebiu]|f|t[ei])|hour|heir|honest|suv\b|mp3|x-ray)", re.IGNORECASE)
 CONSONANT_SOUND = re.compile(r"^(?:eu|one\b|once|ewe)", re.IGNORECASE)
 
 
 def with_article(phrase: str) -> str:
     """ "a", "an" or nothing before a caption phrase: "an orange ufo", "a ufo", "headphones"."""
-    if head_noun(phrase).split()[-1] in UNCOUNTED:
+    core = re.split(r" (?:with|on|in|under|of|wearing) ", phrase)[0]
+    if _UNCOUNTED.search(core):
         return phrase
     an = VOWEL_SOUND.match(phrase) and not CONSONANT_SOUND.match(phrase)
     return f"{'an' if an else 'a'} {phrase}"
@@ -139,10 +150,8 @@ def with_article(phrase: str) -> str:
 def head_noun(name: str) -> str:
     """The noun a name is about: "round table with a cloth" -> "table", "old palm tree" -> "palm tree"."""
     core = re.split(r" (?:with|and|in|on|under|of|for) ", name)[0].strip()
-    for compound in COMPOUNDS:
-        if core == compound or core.endswith(" " + compound):
-            return compound
-    return core.split()[-1]
+    compound = _COMPOUND.search(core)
+    return compound[1] if compound else core.split()[-1]
 
 
 def clean(raw: str) -> str:

@@ -146,7 +146,33 @@ SCENERY: dict[str, Row] = {  # file name begins -> row
     "sarg_stein": ("stone coffin", "coffin", "prop"),
     "cross": ("cross", "cross", "prop"),
 }
-ASIDE = ["construct", "dead", "die", "dying", "beinbuilt", "being_built", "particle", "arrow", "proj", "destroy", "flag", "harvest", "attack", "walk", "run", "carry", "fire", "charg", "explo", "burn", "loaded", "spell", "cast", "weapon", "ball"]
+ASIDE = [
+    "construct",
+    "dead",
+    "die",
+    "dying",
+    "beinbuilt",
+    "being_built",
+    "particle",
+    "arrow",
+    "proj",
+    "destroy",
+    "flag",
+    "harvest",
+    "attack",
+    "walk",
+    "run",
+    "carry",
+    "fire",
+    "charg",
+    "explo",
+    "burn",
+    "loaded",
+    "spell",
+    "cast",
+    "weapon",
+    "ball",
+]
 
 
 def unit(key: str) -> Row | None:
@@ -167,4 +193,10 @@ def rank(path: str | None) -> tuple[bool, bool, bool, int, str]:
         return True, True, True, 0, ""
     file = path.rsplit("/", 1)[-1]
     unit_name = path.split("/units/")[1].split("/")[0]
-    return any(word in file for word in ASIDE), "stand" not in file, file != f"{unit_name}.g3d", len(path), path
+    return (
+        any(word in file for word in ASIDE),
+        not ("stand" in file or "idle" in file),
+        file != f"{unit_name}.g3d",
+        len(path),
+        path,
+    )

@@ -18,7 +18,22 @@ CATEGORY = {
     "Miscellaneous": "prop",
     "Staircases": "building",
 }
-REJECTED_WORDS = frozenset(["plug", "socket", "switch", "parking", "arrow", "bill", "crossing", "sign", "sidewalk", "strip", "rj", "track-lights"])
+REJECTED_WORDS = frozenset(
+    [
+        "plug",
+        "socket",
+        "switch",
+        "parking",
+        "arrow",
+        "bill",
+        "crossing",
+        "sign",
+        "sidewalk",
+        "strip",
+        "rj",
+        "track-lights",
+    ]
+)
 REJECTED = frozenset(
     {
         "contemporary living room", "barnum", "tool", "screen", "mp base", "mp station", "entry bell ring",
@@ -273,10 +288,7 @@ def describe(raw: str, group: str) -> tuple[str, str, str] | None:
     name = ALIAS.get(key, key)
     if "window" in name and "shutter" not in name and "blind" not in name:
         name = "arched window" if "arched" in name else "window"
-    if name.endswith("armchair"):
-        noun = "armchair"
-    else:
-        noun = NOUNS.get(name) or head_noun(name)
+    noun = "armchair" if name.endswith("armchair") else NOUNS.get(name) or head_noun(name)
     if "door" in name.split():
         noun = "door"
     return name, noun, _category(name, noun, group)

@@ -197,7 +197,6 @@ SOLDIERS = {
 CIVILIANS = {
     "female_citizen": ("woman", "woman"),
     "healer": ("priest", "man"),
-    "trader": ("merchant", "man"),
     "fisherman": ("fisherman", "man"),
 }
 PROPS = {
@@ -206,13 +205,14 @@ PROPS = {
     "basket_celt_a": ("basket", "basket"), "basket_hele_a": ("basket", "basket"), "basket_iber_a": ("basket", "basket"),
     "basket_rome_a": ("basket", "basket"), "bench_1": ("wooden bench", "bench"), "box": ("wooden box", "box"),
     "campfire": ("campfire", "campfire"), "campfire_prop": ("campfire", "campfire"),
-    "column_doric": ("column", "column"), "crate_a": ("wooden crate", "crate"), "crate_pile": ("pile of crates", "crate"),
+    "column_doric": ("column", "column"), "crate_a": ("wooden crate", "crate"),
+    "crate_pile": ("pile of crates", "crate"),
     "cypress_potted_a": ("potted tree", "tree"), "cypress_potted_b": ("potted tree", "tree"),
     "food_sack": ("sack", "sack"), "handcart_1": ("wooden cart", "cart"), "hay_cart": ("hay cart", "cart"),
     "hay_a": ("haystack", "haystack"), "hay_large": ("haystack", "haystack"), "hay_small": ("haystack", "haystack"),
     "iceberg": ("iceberg", "iceberg"), "obelisk": ("obelisk", "obelisk"), "obelisk_03": ("obelisk", "obelisk"),
-    "obelisk_04": ("obelisk", "obelisk"), "obelisk_b": ("obelisk", "obelisk"), "sack_1": ("sack", "sack"),
-    "sack_1_rough": ("sack", "sack"), "skeleton": ("skeleton", "skeleton"), "skeleton_propped": ("skeleton", "skeleton"),
+    "obelisk_04": ("obelisk", "obelisk"), "obelisk_b": ("obelisk", "obelisk"),
+    "skeleton": ("skeleton", "skeleton"), "skeleton_propped": ("skeleton", "skeleton"),
     "snowman": ("snowman", "snowman"), "standing_stones": ("standing stones", "stones"),
     "statue_aphrodite_small": ("statue", "statue"), "statue_aphrodite_huge": ("statue", "statue"),
     "statues_kush": ("statue", "statue"), "statues_ptol": ("statue", "statue"), "statues_roman": ("statue", "statue"),
@@ -229,10 +229,10 @@ PROPS = {
 WEAPONS = (
     ("crossbow", "crossbow"), ("falcata", "sword"), ("xiphos", "sword"), ("gladius", "sword"), ("kopis", "sword"),
     ("sword", "sword"), ("dagger", "dagger"), ("sica", "dagger"), ("knife", "knife"), ("pickaxe", "pickaxe"),
-    ("pick", "pickaxe"), ("halberd", "halberd"), ("axe", "axe"), ("hammer", "hammer"), ("mace", "mace"), ("club", "club"),
+    ("pick", "pickaxe"), ("halberd", "halberd"), ("axe", "axe"), ("hammer", "hammer"), ("mace", "mace"),
+    ("club", "club"),
     ("spear", "spear"), ("javelin", "spear"), ("bow", "bow"), ("shovel", "shovel"), ("hoe", "hoe"),
 )  # fmt: skip
-ROCKS = re.compile(r"^(?:stone_granite|gray|highland|snow|shoreline|stone_(?:medit|desert|savanna|temperate)_).*")
 
 
 def describe(actor: str) -> Description | None:
@@ -247,8 +247,6 @@ def describe(actor: str) -> Description | None:
         return _structure(parts[1] if len(parts) > 1 else "", file)
     if parts[0] == "units" and len(parts) == 2:
         return _unit(parts[1], file)
-    if parts[0] == "geology" and ROCKS.match(file) and "cliff" not in file:
-        return Description("rock", "rock", "prop", ("stone", "boulder"))
     return _prop(folder, file) if parts[0] == "props" else None
 
 
@@ -272,7 +270,9 @@ def _structure(civilisation: str, file: str) -> Description | None:
     if file in VESSELS:
         name, also = VESSELS[file]
         noun = "boat" if "boat" in also else "ship"
-        return Description(name if name.startswith("viking") else f"{culture} {name}", noun, "ship", (name, *also), fronted=True)
+        return Description(
+            name if name.startswith("viking") else f"{culture} {name}", noun, "ship", (name, *also), fronted=True
+        )
     if file in MACHINES:
         name, noun = MACHINES[file]
         return Description(name, noun, "machine", ("siege engine",), fronted=True)
@@ -318,7 +318,11 @@ def _prop(folder: str, file: str) -> Description | None:
         return Description("shield", "shield", "weapon", ("ancient shield",))
     if folder == "props/units/helmets":
         return Description("helmet", "helmet", "weapon", ("ancient helmet",))
-    if folder.startswith(("props/units/weapons", "props/units/tools")) and "sheath" not in folder and "arrow" not in folder:
-        noun = next((v for k, v in WEAPONS if k in file), None)
-        return Description(noun, noun, "weapon") if noun else None
+    if (
+        folder.startswith(("props/units/weapons", "props/units/tools"))
+        and "sheath" not in folder
+        and "arrow" not in folder
+    ):
+        weapon = next((v for k, v in WEAPONS if k in file), None)
+        return Description(weapon, weapon, "weapon") if weapon else None
     return None

@@ -81,7 +81,7 @@ def shoot(soup: Soup, n: int, size: int, rng: np.random.Generator) -> tuple[NDAr
     """n random views under mild, soft light from around the camera: images and angles."""
     cameras = draw_cameras(n, rng)
     light = (rng.normal(0, 0.35, (n, 3)) + (0.3, 0.7, 0.6)).astype(np.float32)
-    ambient, diffuse = rng.uniform(0.55, 0.68, n), rng.uniform(0.25, 0.38, n)
+    ambient, diffuse = (rng.uniform(*b, n).astype(np.float32) for b in ((0.55, 0.68), (0.25, 0.38)))
     images, _ = render_soup(soup, cameras, size, 4, light, ambient, diffuse, 0.1)
     return images, cameras.angles.numpy()
 
@@ -120,7 +120,7 @@ def draw_wordings(captions: list[str], n: int, rng: np.random.Generator) -> list
 
 
 def photograph(entry: Entry, job: Job, size: int, seed: int) -> Album:
-    """All images of an entry; the same for the same seed, whatever else is drawn. Unusable if there is nothing to see."""
+    """All images of an entry; the same for the same seed. Unusable if there is nothing to see."""
     rng = np.random.default_rng(seed_of("render", str(seed), entry.key))
     loaded, phrases = entry.load()
     if len(loaded) > MOST_FACES:

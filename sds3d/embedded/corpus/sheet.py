@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from sds3d.embedded.corpus.shards import read_objects
 from sds3d.files import replacing
 
 VIEWS = 4
@@ -20,7 +21,7 @@ def corpus_sheet(
     """Draw rows x columns random objects of the corpus folder (of one source, if given) to the PNG file `out`."""
     index = np.load(corpus / "index.npz")
     captions = json.loads((corpus / "captions.json").read_text())
-    objects = [json.loads(line) for line in open(corpus / "objects.jsonl")]
+    objects = list(read_objects(corpus))
     shards = [np.load(p, mmap_mode="r") for p in sorted(corpus.glob("images_*.npy"))]
     size = shards[0].shape[1]
     rng = np.random.default_rng(seed)

@@ -105,7 +105,8 @@ class Karts:
                 pieces.append((buffer, pose, texture))
         if any(texture for _, _, texture in pieces):
             pieces = [p for p in pieces if p[2]]
-        corners, uv, owner, materials = [], [], [], []
+        corners, uv, owner = [], [], []
+        materials: list[Material] = []
         for buffer, pose, texture in pieces:
             positions = buffer.positions @ pose[:3, :3].T + pose[:3, 3]
             corners.append(positions[buffer.faces])

@@ -96,7 +96,9 @@ class Actors:
         if root.tag == "qualitylevels":
             best = [child for child in root if child.tag == "actor"][-1]
             inline = best.find("actor")
-            root = self._xml(f"art/actors/{best.get('file')}") if best.get("file") else best if inline is None else inline
+            root = (
+                self._xml(f"art/actors/{best.get('file')}") if best.get("file") else best if inline is None else inline
+            )
         choice = Choice(material=(root.findtext("material") or "").strip())
         for group in root.findall("group"):
             drawn = _draw(group.findall("variant"), rng)
@@ -147,7 +149,13 @@ class Actors:
 
     def _texture(self, name: str, tint: RGB | None, cutout: bool) -> NDArray[np.uint8] | None:
         stem = name.rsplit(".", 1)[0]
-        for candidate in (f"{name}.cached.dds", name, f"{stem}.dds.cached.dds", f"{stem}.png.cached.dds", f"{stem}.dds"):
+        for candidate in (
+            f"{name}.cached.dds",
+            name,
+            f"{stem}.dds.cached.dds",
+            f"{stem}.png.cached.dds",
+            f"{stem}.dds",
+        ):
             path = f"art/textures/skins/{candidate}"
             if path in self.archive:
                 image = decode_image(self.archive.read(path))
@@ -158,12 +166,12 @@ class Actors:
 
 
 def _draw(variants: list[ET.Element], rng: random.Random) -> ET.Element | None:
-    """One variant by frequency; among those without a frequency only the idle one counts."""
+    """One variant by frequency; where none has a frequency the idle one, else the first."""
     usable = [v for v in variants if float(v.get("frequency") or 0) > 0]
-    usable = usable or [v for v in variants if (v.get("name") or "").lower() in ("idle", "base", "")]
-    if not usable:
-        return None
-    return rng.choices(usable, [max(float(v.get("frequency") or 1), 0.01) for v in usable])[0]
+    if usable:
+        return rng.choices(usable, [max(float(v.get("frequency") or 1), 0.01) for v in usable])[0]
+    idle = (v for v in variants if (v.get("name") or "").lower() in ("idle", "base", ""))
+    return next(idle, variants[0] if variants else None)
 
 
 def _attachment(point: str | None, points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64] | None:
