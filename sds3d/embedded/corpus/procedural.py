@@ -18,6 +18,7 @@ from sds3d.embedded.corpus import procedural_crawlers as crawlers
 from sds3d.embedded.corpus import procedural_figures as figures
 from sds3d.embedded.corpus import procedural_food as food
 from sds3d.embedded.corpus import procedural_furniture as furniture
+from sds3d.embedded.corpus import procedural_hoofed as hoofed
 from sds3d.embedded.corpus import procedural_household as household
 from sds3d.embedded.corpus import procedural_meals as meals
 from sds3d.embedded.corpus import procedural_people as people
@@ -43,6 +44,7 @@ _GROUPS = (
     figures,
     food,
     furniture,
+    hoofed,
     household,
     meals,
     people,

@@ -154,7 +154,7 @@ def rocket(rng: Rng) -> Made:
     fin = prism([(0.3, -0.3), (0.75, -0.75), (0.8, -1.2), (0.3, -0.85)], 0.05, 0.05)
     y = between(rng, 0.15, 0.4)
     parts = [
-        Part(join(body), rgb),
+        Part(body, rgb),
         Part(join(nose, ring(fin, n, -90)), c),
         Part(lathe([(0.2, -0.88), (0.32, -1.08), (0.24, -1.08), (0.1, -0.9)]), DARK),
     ]

@@ -176,13 +176,13 @@ def hat(rng: Rng) -> Made:
         strip = lathe([(0.505, -0.26), (0.51, -0.12), (0.49, -0.1)], 32) * [0.95, 1, 1.12]
         parts, name = [Part(join(brim, dome), rgb), Part(strip, c)], "cowboy hat"
     elif kind == 2:
-        dome = paint(
+        crown = paint(
             ball((0, 0, 0), (0.6, 0.55, 0.64), n=24, low=0),
             rgb,
             (lambda x, y, z: np.floor(np.arctan2(x, z) * 3 / np.pi) % 2 == 0, c if chance(rng, 0.4) else rgb),
         )
         peak = ball((0, -0.03, 0.66), (0.5, 0.045, 0.42), (0.8, 0.8), n=20)
-        parts, name = [*dome, Part(peak, shade(c, 0)), Part(ball((0, 0.55, 0), 0.07, n=10), c)], "baseball cap"
+        parts, name = [*crown, Part(peak, c), Part(ball((0, 0.55, 0), 0.07, n=10), c)], "baseball cap"
     else:
         cone = lathe([(0.95, -0.55), (0.97, -0.5), (0.5, -0.46), (0.4, 0.0), (0.2, 0.6), (0, 1.1)], 32)
         strip = lathe([(0.51, -0.45), (0.5, -0.28), (0.46, -0.27)], 32)
@@ -280,9 +280,7 @@ def book(rng: Rng) -> Made:
         Part(box((0.0, 0, 0), (w - 0.03, h - 0.05, t), 0.01), (0.96, 0.93, 0.85)),
         Part(title, GOLD if word != "yellow" else BROWN),
     ]
-    return named("book", word, "with a golden title" if word != "yellow" else "", ("closed book",)), assemble(
-        [Part(turn(p.shape, "y", 0), p.rgb) for p in parts]
-    )
+    return named("book", word, "with a golden title" if word != "yellow" else "", ("closed book",)), assemble(parts)
 
 
 GENERATORS: dict[str, Generator] = {

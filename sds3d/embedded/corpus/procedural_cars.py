@@ -24,7 +24,6 @@ from sds3d.embedded.corpus.procedural_kit import (
     between,
     chance,
     named,
-    paint,
     pick,
     wheels,
 )
@@ -140,12 +139,12 @@ def van(rng: Rng) -> Made:
     two = chance(rng, 0.5)
     other, c = pick(rng, ("white", "orange", "blue", "black"), but=(word,)) if two else (word, rgb)
     outline = [(-1.0, 0.2), (1.0, 0.2), (1.04, 0.5), (0.8, 1.05), (0.7, 1.1), (-0.95, 1.12), (-1.03, 1.0)]
-    shell = paint(side_prism(outline, 0.45, 0.05), rgb)
+    shell = Part(side_prism(outline, 0.45, 0.05), rgb)
     low = side_prism([(-1.01, 0.22), (1.02, 0.22), (1.05, 0.52), (-1.03, 0.52)], 0.456, 0.02)
     panes = [box((0.45, 0.8, z), (0.02, 0.15, 0.24), 0.01) for z in (-0.62, -0.05, 0.48)]
     front = move(turn(box((0, 0, 0), (0.38, 0.2, 0.02), 0.01), "x", -23), (0, 0.8, 0.925))
     parts = [
-        *shell,
+        shell,
         Part(low, c),
         Part(join(pair(join(*panes)), front, box((0, 0.8, -1.02), (0.3, 0.14, 0.02), 0.01)), WINDOW),
     ]

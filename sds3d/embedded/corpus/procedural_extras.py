@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sds3d.embedded.corpus.names import with_article
+from sds3d.embedded.corpus.procedural_beast import Beast, Coat, joints
+from sds3d.embedded.corpus.procedural_ears import PINK
 from sds3d.embedded.corpus.procedural_kit import (
     BRIGHT,
     COLOURS,
@@ -17,7 +19,6 @@ from sds3d.embedded.corpus.procedural_kit import (
     pick,
     shade,
 )
-from sds3d.embedded.corpus.procedural_quadrupeds import PINK, Beast, Coat, joints
 from sds3d.embedded.corpus.shapes import ball, box, join, move, pair, sweep, torus, turn
 
 IVORY: Rgb = (0.93, 0.89, 0.76)

@@ -204,7 +204,7 @@ def pumpkin(rng: Rng) -> Made:
     s = between(rng, 0.7, 0.95)
     body = ball((0, 0, 0), (0.9, 0.72, 0.9), n=56)
     a = np.arctan2(body[..., 0], body[..., 2])
-    body = body * (1 - 0.12 * np.abs(np.sin(4 * a)) ** 4 * 1.0)[..., None] * [1, s / 0.75, 1]
+    body = body * (1 - 0.12 * np.abs(np.sin(4 * a)) ** 4)[..., None] * [1, s / 0.75, 1]
     stalk = [
         Part(sweep([(0, 0.55 * s, 0), (0, 1.0 * s, 0), (0.14, 1.3 * s, 0)], [0.15, 0.1, 0.11], 10), (0.35, 0.42, 0.16))
     ]

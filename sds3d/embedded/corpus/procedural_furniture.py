@@ -25,6 +25,7 @@ from sds3d.embedded.corpus.procedural_kit import (
     shade,
 )
 from sds3d.embedded.corpus.shapes import (
+    Array,
     ball,
     box,
     cylinder,
@@ -45,7 +46,7 @@ def _finish(rng: Rng) -> tuple[str, Rgb]:
     return pick(rng)
 
 
-def _legs(rng: Rng, x: float, z: float, h: float, r: float) -> list:
+def _legs(rng: Rng, x: float, z: float, h: float, r: float) -> Array:
     """Four legs under (±x, ±z): square, round or splayed."""
     kind = int(rng.integers(3))
     if kind == 0:
@@ -56,7 +57,7 @@ def _legs(rng: Rng, x: float, z: float, h: float, r: float) -> list:
             sweep([(x * out, 0, s * z * out), (x, h, s * z)], [0.7 * r if kind == 2 else r, 1.15 * r], 12, caps="flat")
             for s in (-1, 1)
         ]
-    return [pair(join(*front))]
+    return pair(join(*front))
 
 
 def chair(rng: Rng) -> Made:
@@ -87,7 +88,7 @@ def chair(rng: Rng) -> Made:
             pair(sweep([(0.6 * w, 0, 0), (0.7 * w, 0.4 * back, 0)], r, 10)),
         ]
         rest = [move(s, (0, h, z)) for s in rest]
-    parts = [Part(join(seat, *rest), rgb), Part(_legs(rng, w - r, d - r, h, r)[0], leg_rgb)]
+    parts = [Part(join(seat, *rest), rgb), Part(_legs(rng, w - r, d - r, h, r), leg_rgb)]
     also: tuple[str, ...] = ()
     extra = ""
     if chance(rng, 0.25):
@@ -122,10 +123,10 @@ def table(rng: Rng) -> Made:
             foot = lathe(
                 [(0, 0), (0.42 * w, 0), (0.38 * w, 0.07), (0.12, 0.14), (0.09, h - 0.15), (0.25, h - 0.04), (0, h)]
             )
-            base = [foot]
+            base = foot
         else:
             base = _legs(rng, 0.6 * w, 0.6 * w, h, 0.055)
-        kinds = ("round table",)
+        kinds: tuple[str, ...] = ("round table",)
     else:
         w, d = between(rng, 0.75, 1.1), between(rng, 0.5, 0.7)
         top = box((0, h, 0), (w, 0.05, d), 0.025)
@@ -133,7 +134,7 @@ def table(rng: Rng) -> Made:
         kinds = ("desk",) if chance(rng, 0.2) else ()
     top_word, top_rgb = (word, rgb) if chance(rng, 0.65) else pick(rng, but=(word,))
     extra = f"with {with_article(top_word)} top" if top_word != word else ""
-    return named("table", word, extra, kinds), assemble([Part(top, top_rgb), Part(join(*base), rgb)])
+    return named("table", word, extra, kinds), assemble([Part(top, top_rgb), Part(base, rgb)])
 
 
 def sofa(rng: Rng) -> Made:

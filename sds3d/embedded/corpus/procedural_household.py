@@ -59,11 +59,7 @@ def mug(rng: Rng) -> Made:
     extra = ""
     if chance(rng, 0.35):
         band, c = pick(rng, but=(word,))
-        parts.append(
-            Part(
-                lathe([(r * 1.0, -0.16 * h), (r * 1.025, -0.14 * h), (r * 1.025, 0.24 * h), (r * 1.0, 0.26 * h)], 32), c
-            )
-        )
+        parts.append(Part(lathe([(r, -0.16 * h), (r * 1.025, -0.14 * h), (r * 1.025, 0.24 * h), (r, 0.26 * h)], 32), c))
         extra = f"with {with_article(band)} stripe"
     return named("mug", word, extra, ("cup", "coffee mug")), assemble(parts)
 
@@ -193,7 +189,7 @@ def clock(rng: Rng) -> Made:
     ]
     also: tuple[str, ...] = ()
     if chance(rng, 0.5):
-        bells = turn(pair(move(turn(ball((0, 0, 0), (0.3, 0.24, 0.26)), "z", -38), (0.55, 0.85, 0.05))), "z", 0)
+        bells = pair(move(turn(ball((0, 0, 0), (0.3, 0.24, 0.26)), "z", -38), (0.55, 0.85, 0.05)))
         feet = pair(sweep([(0.45, -0.7, 0.05), (0.6, -1.02, 0.05)], 0.07))
         parts += [Part(bells, GOLD), Part(join(feet, box((0, 1.0, 0.05), (0.06, 0.14, 0.06), 0.03)), METAL)]
         also = ("alarm clock",)

@@ -30,7 +30,6 @@ from sds3d.embedded.corpus.shapes import (
     cylinder,
     join,
     lathe,
-    move,
     prism,
     sweep,
     torus,
@@ -179,7 +178,7 @@ def cheese(rng: Rng) -> Made:
         *(ball((0.9, y, z), (0.04, 0.13, 0.13), n=12) for y, z in ((0.1, 0.1), (-0.15, -0.15))),
     )
     return named("cheese", "yellow", "with holes", ("piece of cheese", "wedge of cheese", "swiss cheese")), assemble(
-        [Part(turn(wedge, "y", 0), rgb), Part(round_holes, shade(rgb, -0.25))]
+        [Part(wedge, rgb), Part(round_holes, shade(rgb, -0.25))]
     )
 
 
@@ -236,7 +235,7 @@ def sushi(rng: Rng) -> Made:
 
 def fries(rng: Rng) -> Made:
     word, rgb = pick(rng, ("red", "red", "red", "white", "blue"))
-    carton = move(turn(box((0, 0, 0), (0.5, 0.5, 0.24), 0.04, taper=(1.25, 1.1)), "x", 0), (0, -0.4, 0))
+    carton = box((0, -0.4, 0), (0.5, 0.5, 0.24), 0.04, taper=(1.25, 1.1))
     sticks = [
         turn(box((x, between(rng, 0.1, 0.42), z), (0.065, 0.5, 0.065), 0.015), "z", -12 * x + between(rng, -4, 4))
         for x in np.linspace(-0.48, 0.48, 7)
@@ -250,9 +249,7 @@ def fries(rng: Rng) -> Made:
             COLOURS["yellow"],
         ),
     ]
-    return named("french fries", "", f"in {with_article(word)} box", ("box of french fries", "fries")[:1]), assemble(
-        parts
-    )
+    return named("french fries", "", f"in {with_article(word)} box", ("box of french fries",)), assemble(parts)
 
 
 GENERATORS: dict[str, Generator] = {

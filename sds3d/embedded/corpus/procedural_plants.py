@@ -258,8 +258,7 @@ def cactus(rng: Rng) -> Made:
                 12,
             )
         )
-    parts = [Part(join(*body), rgb)]
-    extra = ""
+    parts, extra = [Part(join(*body), rgb)], ""
     if chance(rng, 0.4):
         word, c = pick(rng, ("pink", "red", "yellow"))
         parts.append(
@@ -277,8 +276,7 @@ def bush(rng: Rng) -> Made:
     shape = join(
         *(_crown(rng, np.array([x, 0.4, z]), between(rng, 0.45, 0.6), 8) for x, z in ((-0.4, 0), (0.4, 0.05), (0, 0.1)))
     )
-    parts = [Part(shape, rgb)]
-    extra = ""
+    parts, extra = [Part(shape, rgb)], ""
     if chance(rng, 0.5):
         word, c = pick(rng, ("red", "pink", "white", "yellow", "blue"))
         p = shape.reshape(-1, 3)[:: len(shape) // 30]

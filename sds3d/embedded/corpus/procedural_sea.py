@@ -163,10 +163,9 @@ def fish(rng: Rng) -> Made:
     side_fin = pair(turn(ball((0.24, -0.08, 0.1), (0.03, 0.12, 0.2), n=12), "y", -28, (0.22, 0, 0.2)))
     parts += [
         Part(join(tail, top, low, side_fin), c if not clown else shade(rgb, -0.1)),
-        *eyes((0.19, 0.12, 0.52), 0.09, "wide"),
+        *_side_eyes((0.17, 0.1, 0.5), 0.1),
+        Part(torus((0, -0.03, 0.76), 0.06, 0.03, "z"), shade(rgb, -0.25)),
     ]
-    parts[-2:] = [Part(p.shape, p.rgb) for p in _side_eyes((0.17, 0.1, 0.5), 0.1)]
-    parts.append(Part(torus((0, -0.03, 0.76), 0.06, 0.03, "z"), shade(rgb, -0.25)))
     also = ("clownfish",) if clown else ("goldfish",) if word == "orange" else ("tropical fish",)
     return named("fish", word, f"with {other} stripes" if striped else f"with {other} fins", also), assemble(parts)
 

@@ -104,7 +104,7 @@ def pirate_ship(rng: Rng) -> Made:
         parts.append(Part(sweep([(0, -0.1, z), (0, h, z)], 0.045, 8), BROWN))
         for y, w in ((0.55, 0.62), (1.05, 0.5)):
             sheet = cylinder((0, 0, 0), 0.35, w, "x", 24)
-            sheet = sheet[(sheet[..., 2].mean(1) > 0.2) & (np.abs(sheet[..., 0]).max(1) > 0)]
+            sheet = sheet[sheet[..., 2].mean(1) > 0.2]
             parts.append(Part(move(sheet * [1, 0.68, 0.8], (0, y, z - 0.06)), c))
     cloth = side_prism([(0, 0), (-0.3, -0.02), (-0.3, -0.22), (0, -0.2)], 0.02)
     parts += [Part(move(cloth, (0, 1.75, -0.2)), BLACK), Part(sweep([(0, 0.15, 1.1), (0, 0.4, 1.6)], 0.04, 8), BROWN)]

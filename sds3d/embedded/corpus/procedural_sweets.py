@@ -133,7 +133,7 @@ def ice_cream(rng: Rng) -> Made:
     elif chance(rng, 0.4):
         d = rng.normal(size=(22, 3))
         d = d / np.linalg.norm(d, axis=1, keepdims=True) * 0.49
-        parts += _sprinkles(rng, np.abs(d) * [np.nan_to_num(1.0), 1, 1] * np.sign(d) + [0, 0.3, 0])
+        parts += _sprinkles(rng, d + [0, 0.3, 0])
         extra = "with sprinkles"
     flavour = str(flavours[0]) if len(flavours) == 1 else ("two scoop", "three scoop")[len(flavours) - 2]
     return named("ice cream", flavour, extra, ("ice cream cone",)), assemble(parts)
@@ -210,7 +210,6 @@ def cupcake(rng: Rng) -> Made:
 
 def cookie(rng: Rng) -> Made:
     word, rgb = ("chocolate chip", (0.80, 0.57, 0.30)) if chance(rng, 0.7) else ("chocolate", (0.40, 0.23, 0.12))
-    disc = ball((0, 0, 0), (0.95, 0.95, 0.17), (1.0, 0.6), n=36)
     disc = turn(ball((0, 0, 0), (0.95, 0.17, 0.95), (1.0, 0.6), n=36), "x", 90)
     spots = [
         (q * np.sin(a), q * np.cos(a))
@@ -233,7 +232,7 @@ def lollipop(rng: Rng) -> Made:
     disc = turn(ball((0, 0, 0), (0.7, 0.16, 0.7), (1.0, 0.7), n=48), "x", 90)
     swirl = (lambda x, y, z: np.mod(np.arctan2(y, x) * 2 / np.pi + 2.4 * np.hypot(x, y), 1) < 0.5, c)
     parts = [Part(p.shape + np.array([0, 0.5, 0]), p.rgb) for p in paint(disc, rgb, swirl)]
-    return named("lollipop", f"{word} and {other}", "", (f"{word} lollipop", "candy")[:1]), assemble(
+    return named("lollipop", f"{word} and {other}", "", (f"{word} lollipop",)), assemble(
         [*parts, Part(sweep([(0, -0.1, 0), (0, -1.3, 0)], 0.055, 10), WHITE)]
     )
 

@@ -23,7 +23,6 @@ from sds3d.embedded.corpus.procedural_kit import (
     chance,
     jitter,
     named,
-    paint,
     pick,
     shade,
 )
@@ -70,10 +69,9 @@ def shield(rng: Rng) -> Made:
     word, rgb = pick(rng)
     other, c = pick(rng, ("white", "yellow", "red", "blue", "black"), but=(word,))
     if chance(rng, 0.4):
-        plate = ball((0, 0, 0), (0.9, 0.9, 0.16), n=36)
         plate = turn(lathe([(0, 0.2), (0.45, 0.15), (0.85, 0.0), (0.85, -0.05), (0, -0.04)], 36), "x", 90)
         rim = torus((0, 0, 0), 0.88, 0.07, "z")
-        parts = [*paint(plate, rgb), Part(join(rim, ball((0, 0, 0.17), (0.24, 0.24, 0.14))), METAL)]
+        parts = [Part(plate, rgb), Part(join(rim, ball((0, 0, 0.17), (0.24, 0.24, 0.14))), METAL)]
         crossed = join(box((0, 0, 0.12), (0.07, 0.8, 0.05), 0.01), box((0, 0, 0.12), (0.8, 0.07, 0.05), 0.01))
         parts.append(Part(crossed, c))
     else:

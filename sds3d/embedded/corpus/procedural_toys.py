@@ -119,10 +119,17 @@ def dice(rng: Rng) -> Made:
     word, rgb = pick(rng, ("white", "white", "white", "red", "blue", "black", "green", "yellow"))
     dot = BLACK if word in ("white", "yellow") else WHITE
     q = 0.36
-    faces = [[(0, 0)], [(-q, -q), (q, q)], [(-q, -q), (0, 0), (q, q)]]
+    faces: list[list[tuple[float, float]]] = [[(0, 0)], [(-q, -q), (q, q)], [(-q, -q), (0, 0), (q, q)]]
     faces += [[(x, y) for x in (-q, q) for y in (-q, q)]]
     faces += [[*faces[3], (0, 0)], [(x, y) for x in (-q, q) for y in (-q, 0, q)]]
-    spins = {1: ("y", 0), 6: ("y", 180), 2: ("y", 90), 5: ("y", -90), 3: ("x", -90), 4: ("x", 90)}
+    spins: dict[int, tuple[str, float]] = {
+        1: ("y", 0),
+        6: ("y", 180),
+        2: ("y", 90),
+        5: ("y", -90),
+        3: ("x", -90),
+        4: ("x", 90),
+    }
     pips = [
         turn(ball((x, y, 0.73), (0.14, 0.14, 0.04), n=12), *spins[k + 1])
         for k, face in enumerate(faces)
@@ -130,7 +137,7 @@ def dice(rng: Rng) -> Made:
     ]
     tilt = between(rng, -20, 20)
     cube = box((0, 0, 0), 0.74, 0.16)
-    return named("dice", word, f"with {'black' if dot == BLACK else 'white'} dots", ("cube dice", "die")[:1]), assemble(
+    return named("dice", word, f"with {'black' if dot == BLACK else 'white'} dots", ("cube dice",)), assemble(
         [Part(turn(cube, "y", tilt), rgb), Part(turn(join(*pips), "y", tilt), dot)]
     )
 
@@ -154,14 +161,11 @@ def heart(rng: Rng) -> Made:
     outline = (
         np.stack([16 * np.sin(t) ** 3, 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)], -1) / 17
     )
-    layers = [(1.0, 0.0), (0.94, 0.16), (0.8, 0.26), (0.55, 0.33), (0.25, 0.37)]
+    layers = [(1.0, 0.0), (0.94, 0.16), (0.8, 0.26), (0.55, 0.33), (0.25, 0.37), (0.0, 0.38)]
     fat = between(rng, 0.8, 1.2)
-    lattice = np.stack(
-        [
-            np.column_stack([*(np.concatenate([outline, outline[:1]]) * k).T, np.full(41, s * z * fat)])
-            for s, (k, z) in [(-1, q) for q in [(0.0, 0.38), *layers[::-1]]] + [(1, q) for q in [*layers, (0.0, 0.38)]]
-        ]
-    )
+    loop = np.concatenate([outline, outline[:1]])
+    profile = [(k, -z) for k, z in layers[::-1]] + layers[1:]
+    lattice = np.stack([np.column_stack([loop * k, np.full(41, z * fat)]) for k, z in profile])
     return named("heart", word, "", ("heart shape", "love heart")), assemble([Part(grid(lattice), rgb)])
 
 
