@@ -37,16 +37,16 @@ class SplatsConfig:
     lr_colors: Span = (3e-2, 6e-3)  # of the logit
     refine_every: int = 50  # steps between densification and pruning
     refine_during: Span = (0.2, 0.7)  # share of the run
-    grow: float = 0.1  # share of the Gaussians that may become two at a refinement: the largest screen gradients
+    grow: float = 0.2  # share of the Gaussians that may become two at a refinement: the largest screen gradients
     cap: int = 6000  # most Gaussians
     split_scale: float = 0.03  # larger Gaussians are split, smaller ones duplicated
-    prune_opacity: float = 0.03  # weaker Gaussians go at a refinement
+    prune_opacity: float = 0.05  # weaker Gaussians go at a refinement
     prune_scale: float = 0.4  # as do larger ones
     clean_at: float = 0.85  # share of the run at which haze and islands go; again after the last step
-    clean_opacity: float = 0.06  # haze: weaker than this
+    clean_opacity: float = 0.15  # haze: weaker than this
     clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity
-    penalty_opacity: Span = (0.0, 0.02)  # weight of the sum of opacities
-    penalty_size: Span = (0.0, 0.0)  # weight of the sum of mean standard deviations
+    penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
+    penalty_size: Span = (0.0, 0.3)  # weight of the sum of mean standard deviations
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.cap < self.count:

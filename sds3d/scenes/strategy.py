@@ -78,7 +78,7 @@ def refine(
     generator: torch.Generator,
 ) -> None:
     """Two for one where the screen gradient is largest, none for the faint, the huge and the lost."""
-    gone = params["opacities"].sigmoid() < policy.prune_opacity
+    gone = faint(params, policy.prune_opacity)
     gone |= params["scales"].exp().amax(-1) > policy.prune_scale
     gone |= params["means"].norm(dim=-1) > LIMIT
     remove(params, optimizers, statistics, gone)
@@ -89,8 +89,14 @@ def refine(
 @torch.no_grad()
 def clean(params: dict[str, Parameter], optimizers: Optimizers, statistics: Statistics, policy: Policy) -> None:
     """Remove haze (faint Gaussians) and islands (parts with little opacity in all)."""
-    remove(params, optimizers, statistics, params["opacities"].sigmoid() < policy.clean_opacity)
+    remove(params, optimizers, statistics, faint(params, policy.clean_opacity))
     remove(params, optimizers, statistics, islands(params, policy.clean_island))
+
+
+def faint(params: dict[str, Parameter], limit: float) -> Tensor:
+    """(N,) bool: opacity below `limit`; in a scene that is faint as a whole, below half of its most opaque tenth's."""
+    opacities = params["opacities"].detach().sigmoid()
+    return opacities < torch.quantile(opacities, 0.9).div(2).clamp_max(limit)
 
 
 def remove(params: dict[str, Parameter], optimizers: Optimizers, statistics: Statistics, gone: Tensor) -> None:
