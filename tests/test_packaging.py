@@ -49,7 +49,7 @@ def test_the_readme_has_the_two_commands() -> None:
 
 def test_the_wheel_carries_presets_and_prompts() -> None:
     for name in ("configs", "prompts"):
-        assert f'{name} = "sds3d/{name}"' in PYPROJECT and any(data_folder(name).iterdir())
+        assert f'{name} = "sds3d/{name}"' in PYPROJECT and f'"{name}"' in PYPROJECT and any(data_folder(name).iterdir())
 
 
 def test_clock() -> None:
