@@ -22,7 +22,7 @@ from sds3d.export.qa import reread_glb
 from sds3d.export.splats import Splats, facing, on_surface
 from sds3d.render.projection import rotation_matrices
 
-SMALL = ExportConfig(resolution=48, faces=1200, texture=128, unwrap_seconds=60, splats=2000)
+SMALL = ExportConfig(resolution=48, faces=1200, texture=128, unwrap_seconds=300, splats=2000)
 
 
 def tower():
