@@ -47,7 +47,7 @@ class Soup:
     """F free triangles in the world frame (+Y up, front +Z).
 
     Texture v grows upwards from the bottom row of the image (OBJ's convention; glTF's v is 1 - v); textures repeat.
-    Normals need not be unit or oriented: shading turns them to the viewer.
+    Normals need not be unit or oriented.
     """
 
     corners: Array  # (F, 3, 3)
@@ -72,7 +72,7 @@ class Soup:
 
     def areas(self) -> Array:
         """(F,) triangle areas."""
-        a, b, c = self.corners[:, 0], self.corners[:, 1], self.corners[:, 2]
+        a, b, c = self.corners.transpose(1, 0, 2)
         return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
@@ -141,9 +141,7 @@ def _texel(texels, start, height, width, u, v):
             g += w * texels[i + 1]
             b += w * texels[i + 2]
             a += w
-    if a <= 0:
-        return np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-    k = np.float32(1 / 255) / a
+    k = np.float32(1 / 255) / max(a, np.float32(1e-9))
     return r * k, g * k, b * k, a * np.float32(1 / 255)
 
 

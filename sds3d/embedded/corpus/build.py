@@ -58,8 +58,8 @@ def build_corpus(
     """Draw the corpus into the folder `out` (replaced when done; an interrupted build goes on where it stopped).
 
     `cache` holds the packages; `views` is the number of views of an object of average rarity; `limit` keeps that many
-    objects; `progress(done, total, what)` is called as chunks finish. Returns the manifest. UserError if a package
-    cannot be had or a source is unknown.
+    objects; `progress(done, total, what)` is called as chunks finish; `processes` defaults to the number of cores.
+    Returns the manifest. UserError if a package cannot be had or a source is unknown.
     """
     started = time.time()
     chosen = sources or list(SOURCES)

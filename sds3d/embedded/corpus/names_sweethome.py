@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sds3d.embedded.corpus.names import clean, head_noun
 
 CATEGORY = {
@@ -36,29 +38,30 @@ REJECTED_WORDS = frozenset(
 )
 REJECTED = frozenset(
     {
-        "contemporary living room", "barnum", "tool", "screen", "mp base", "mp station", "entry bell ring",
-        "entry speech unit", "wall hanger", "number lock", "intercom", "intercom with screen", "stone grill device",
-        "concrete sidewalk", "fluorescent light", "fluorescent strip", "track lights", "oil servers", "hospital sign",
-        "tatami", "bathmat", "hose reel", "frame chambord", "frame h i an", "service hatch", "rails", "smoke detector",
-        "gaz water heater", "porch column", "creamer", "utensils pot", "armchair ottoman", "shower head and faucet",
-        "technical table", "children game", "spice tower", "stereo amplifier", "dvd player", "basin", "short",
-        "wall spotlight", "wall lamp artwork", "island", "island extension", "sink cabinet", "tape", "kitchen tools",
-        "air conditioning - external unit", "air conditioning - internal unit", "towel rack", "oval plate",
+        "air conditioning - external unit", "air conditioning - internal unit", "armchair ottoman", "barnum", "basin",
+        "bathmat", "children game", "contemporary living room", "creamer", "dvd player", "entry bell ring",
+        "entry speech unit", "fluorescent light", "frame chambord", "frame hoi an", "gaz water heater", "hose reel",
+        "intercom", "intercom with screen", "island", "island extension", "kitchen tools", "mp base", "mp station",
+        "number lock", "oil servers", "oval plate", "porch column", "rails", "screen", "screen door", "short",
+        "shower head and faucet", "sink cabinet", "smoke detector", "spice tower", "stereo amplifier",
+        "stone grill device", "tape", "tatami", "technical table", "tool", "towel rack", "track lights",
+        "utensils pot", "wall hanger", "wall lamp artwork", "wall spotlight",
     }
 )  # fmt: skip
 ALIAS = {
+    "acacia": "acacia tree",
     "apple ibook": "laptop",
     "apple imac": "computer",
     "apple iphone": "smartphone",
     "apples": "bowl of apples",
     "baby high chair": "high chair",
+    "basketball net": "basketball hoop",
     "bath": "bathtub",
     "bended coconut tree": "coconut palm tree",
     "bike": "bicycle",
     "biplane": "toy biplane",
     "blue pine under snow": "snowy pine tree",
     "boiler": "kettle",
-    "bookcase": "bookcase",
     "bootie": "baby shoe",
     "bowl with fruits": "bowl of fruit",
     "bowl with salad": "bowl of salad",
@@ -71,9 +74,9 @@ ALIAS = {
     "card game": "playing cards",
     "cctv": "surveillance camera",
     "chandelier lamp": "chandelier",
-    "chevrolet": "car",
-    "chest": "treasure chest",
     "chessboard": "chess board",
+    "chest": "treasure chest",
+    "chevrolet": "car",
     "child bed": "small bed",
     "child chair": "small chair",
     "child hut": "playhouse",
@@ -90,22 +93,22 @@ ALIAS = {
     "coconut tree": "coconut palm tree",
     "coffee brewer": "coffee machine",
     "coffee maker": "coffee machine",
-    "concept sedan": "car",
+    "coffee press": "french press",
     "concept sedan sport": "sports car",
+    "concept sedan": "car",
     "cone": "traffic cone",
     "convertible sofa bz": "sofa bed",
     "cooker": "stove",
     "copper beech": "beech tree",
     "corner bathtub": "bathtub",
     "cosmetics pot": "jar",
-    "couch": "couch",
     "cup cake": "cupcake",
     "cutting pliers": "pliers",
     "cypress": "cypress tree",
     "dart game": "dartboard",
     "decorative plant": "plant",
     "desk table": "desk",
-    "door": "door",
+    "doll house": "dollhouse",
     "double oven": "oven",
     "double vanity": "bathroom sink",
     "drawers cabinet": "chest of drawers",
@@ -114,9 +117,11 @@ ALIAS = {
     "dustbin": "trash can",
     "electric water heater": "water heater",
     "electronic scale": "kitchen scale",
+    "espresso kettle": "moka pot",
     "extinguisher": "fire extinguisher",
     "female": "woman",
     "ficus": "ficus tree",
+    "fitness tower": "exercise machine",
     "flacon": "perfume bottle",
     "flipper": "pinball machine",
     "flower box": "box of flowers",
@@ -143,9 +148,9 @@ ALIAS = {
     "inkjet printer and scanner": "printer",
     "iron railing": "railing",
     "island bath": "bathtub",
+    "jacuzzi": "hot tub",
     "japanese lantern": "paper lantern",
     "japanese maple": "japanese maple tree",
-    "jacuzzi": "hot tub",
     "joystick": "game controller",
     "knife stand": "knife block",
     "large fridge": "refrigerator",
@@ -166,32 +171,34 @@ ALIAS = {
     "mannequin female": "female mannequin",
     "mannequin male": "mannequin",
     "mezzanine bed": "loft bed",
+    "mini stereo": "stereo system",
     "mixer": "kitchen mixer",
-    "mobile phone": "mobile phone",
     "mocassin": "leather shoe",
     "motorbike": "motorcycle",
     "mower": "lawn mower",
     "oak chair": "wooden chair",
     "oak table": "wooden table",
     "opened convertible sofa bz": "sofa bed",
+    "orchids": "orchid",
     "osaka chair": "wooden chair",
     "outdoor lamp": "garden lamp",
     "painted bench": "bench",
     "park light": "street lamp",
     "park trashcan": "trash can",
     "peach blossom": "pink blossom tree",
-    "pedestrian railing": "railing",
     "pedestal vase lamp": "lamp",
+    "pedestrian railing": "railing",
     "penbox": "pencil holder",
     "peugeot cc": "car",
     "phone": "telephone",
-    "pine": "pine tree",
     "pine under snow": "snowy pine tree",
+    "pine": "pine tree",
     "plate glass and cutlery": "dinner plate",
     "plate glasses and cutlery": "dinner plate",
     "playstation": "game console",
     "pool lounge": "deck chair",
     "poplar": "poplar tree",
+    "porch light": "porch lamp",
     "puff": "pouf",
     "punching ball": "punching bag",
     "quadruple french window": "window",
@@ -206,30 +213,39 @@ ALIAS = {
     "rubik's cube": "puzzle cube",
     "ryokan chair": "japanese chair",
     "seat leon": "car",
+    "shelves": "shelf",
+    "shower stall": "shower cabin",
     "sitting female": "sitting woman",
     "sitting male": "sitting man",
     "small lavatory": "washbasin",
+    "small lower cabinet": "kitchen cabinet",
     "small step ladder": "step ladder",
+    "small upper cabinet": "kitchen cabinet",
     "smart car": "small car",
+    "sneakers": "sneaker",
     "spathiphyllum": "potted plant",
-    "stool": "stool",
+    "squeezer": "juicer",
     "street light": "street lamp",
     "sycamore maple": "maple tree",
-    "table tennis": "ping pong table",
     "table on trestles": "table",
+    "table tennis": "ping pong table",
     "teck chair": "wooden chair",
     "text marker": "marker pen",
+    "toilet paper dispenser": "toilet paper",
     "toilets unit": "toilet",
     "trunck": "trunk",
+    "tv remote control": "remote control",
     "tv": "television",
-    "umbrella": "umbrella",
-    "unibody laptop": "laptop",
-    "urinal": "urinal",
+    "upper cabinet": "kitchen cabinet",
+    "upper corner cabinet": "kitchen cabinet",
+    "upper shelves cabinet": "shelf",
     "vanity": "bathroom sink",
+    "vertical shelves": "shelf",
     "video projector": "projector",
     "vw new beetle": "car",
     "wall flat tv": "television",
     "wall light": "wall lamp",
+    "white board": "whiteboard",
     "winchester armchair": "leather armchair",
     "winchester sofa": "leather sofa",
     "wire coathanger": "coat hanger",
@@ -240,31 +256,11 @@ ALIAS = {
     "wooden alder table": "wooden table",
     "wooden teak table": "wooden table",
     "yamaha yzr r": "motorcycle",
-    "yamaha yzr": "motorcycle",
     "yucca": "potted plant",
-    "acacia": "acacia tree",
-    "cat": "cat",
-    "siamese cat": "siamese cat",
-    "bulldog": "bulldog",
-    "tv remote control": "remote control",
-    "wood logs": "wood logs",
-    "sneakers": "sneaker",
-    "toilet paper dispenser": "toilet paper",
-    "tv stand": "tv stand",
-    "upper shelves cabinet": "shelf",
-    "upper cabinet": "kitchen cabinet",
-    "upper corner cabinet": "kitchen cabinet",
-    "small upper cabinet": "kitchen cabinet",
-    "small lower cabinet": "kitchen cabinet",
-    "shelves": "shelf",
-    "vertical shelves": "shelf",
-    "orchids": "orchid",
 }
 ANIMALS = frozenset(["cat", "dog", "rabbit", "horse", "chicken", "bulldog", "deer"])
 PLANTS = ("tree", "plant", "bush", "hedge", "cactus", "tulips", "lily", "orchid", "flowers", "bamboo")
-FOOD = frozenset(
-    "hamburger cupcake bread butter steak sushi fries cake milk sugar chicken hot-dog".replace("-", " ").split(" ")
-)
+FOOD = re.compile("hamburger|cupcake|bread|butter|steak|milk|sugar|hot dog|birthday cake|french fries|roast chicken")
 NOUNS = {  # head nouns that the last word of the name does not give
     "bulldog": "dog",
     "chest of drawers": "dresser",
@@ -277,6 +273,10 @@ NOUNS = {  # head nouns that the last word of the name does not give
     "high heels": "shoe",
     "female mannequin": "mannequin",
     "school desk": "desk",
+    "roast chicken": "roast chicken",
+    "bedside table": "bedside table",
+    "changing table": "changing table",
+    "dressing table": "dressing table",
 }
 
 
@@ -289,7 +289,7 @@ def describe(raw: str, group: str) -> tuple[str, str, str] | None:
     if "window" in name and "shutter" not in name and "blind" not in name:
         name = "arched window" if "arched" in name else "window"
     noun = "armchair" if name.endswith("armchair") else NOUNS.get(name) or head_noun(name)
-    if "door" in name.split():
+    if "door" in name.split() and not name.endswith("cabinet"):
         noun = "door"
     return name, noun, _category(name, noun, group)
 
@@ -299,6 +299,6 @@ def _category(name: str, noun: str, group: str) -> str:
         return "animal"
     if any(name.endswith(p) for p in PLANTS):
         return "plant"
-    if noun in FOOD or noun in ("hot dog", "birthday cake", "french fries"):
+    if FOOD.fullmatch(noun):
         return "food"
     return CATEGORY.get(group, "prop")
