@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,22 +35,20 @@ class Unwrapping:
     def __init__(self, mesh: Mesh, texels: int, seconds: float) -> None:
         self.mesh, self.texels = mesh, texels
         self.deadline = time.monotonic() + seconds
-        self.process: subprocess.Popen[bytes] | None = None
-        if seconds > 0 and sys.executable:
-            command = [sys.executable, str(WORKER)]
-            pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            self.process = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
-            self._send()
+        self.process = self._start() if seconds > 0 and sys.executable else None
 
-    def _send(self) -> None:
-        """The worker reads all of its input before anything else, so this does not block on its work."""
-        assert self.process is not None and self.process.stdin is not None
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """The worker, its input in a file so that a slow start keeps nobody waiting; None where it cannot be had."""
         try:
-            for array in (self.mesh.vertices, self.mesh.faces, np.array([self.texels, PADDING])):
-                self.process.stdin.write(_npy(array))
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at the start; result() takes the grid
+            with tempfile.TemporaryFile() as source:
+                for array in (self.mesh.vertices, self.mesh.faces, np.array([self.texels, PADDING])):
+                    np.save(source, array)
+                source.seek(0)
+                return subprocess.Popen(
+                    [sys.executable, str(WORKER)], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+        except OSError:
+            return None
 
     def result(self) -> Atlas:
         """The atlas: xatlas's if it came in time and fits the mesh, else the grid."""
@@ -80,12 +79,6 @@ class Unwrapping:
             return None
         uv = uv.astype(np.float32).clip(0, 1)
         return Atlas(source.astype(np.int32), faces.astype(np.int32), uv, self.texels, "xatlas")
-
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
 
 
 def grid_atlas(mesh: Mesh, texels: int) -> Atlas:

@@ -186,7 +186,7 @@ def _nearest_in_depth(levels: Tensor, samples: Tensor, depths: Tensor, seen: Ten
 
 
 def first_crossing(samples: Tensor, depths: Tensor, level: Tensor | float) -> Tensor:
-    """(N,) depth at which the samples (N, S), linear in between, first reach `level`; the first depth if they do not."""
+    """(N,) depth at which the samples (N, S), linear in between, first reach `level`; the first if they do not."""
     after = (samples >= level).byte().argmax(1, keepdim=True)
     before = (after - 1).clamp_min(0)
     low, high = samples.gather(1, before), samples.gather(1, after)
