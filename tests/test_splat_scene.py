@@ -87,14 +87,21 @@ class Fit:
         return float(-10 * (frame.rgb - self.color - 1 + self.mask).square().mean().log10())
 
 
+def test_no_gaussian_is_thinner_than_the_filter() -> None:
+    scene = scene_of(SplatsConfig(smooth=0.03))
+    with torch.no_grad():
+        scene.params["scales"].fill_(math.log(1e-4))
+    assert torch.allclose(scene.splats()["scales"], torch.tensor(0.03), atol=1e-5)
+
+
 def test_starts_as_a_faint_grey_ball() -> None:
     config = SplatsConfig(count=2000, radius=0.5, opacity=0.2)
     splats = scene_of(config).splats()
     distance = splats["means"].norm(dim=-1)
     assert distance.max() <= 0.5 and abs(float((distance < 0.25).float().mean()) - 1 / 8) < 0.03  # uniform in volume
     assert torch.allclose(splats["opacities"], torch.tensor(0.2)) and (splats["colors"] == 0.5).all()
-    volume = 2000 * (splats["scales"][0, 0] / config.spread) ** 3
-    assert torch.isclose(volume, torch.tensor(4 / 3 * math.pi * 0.5**3))
+    unfiltered = (splats["scales"][0, 0] ** 2 - config.smooth**2).sqrt()
+    assert torch.isclose(2000 * (unfiltered / config.spread) ** 3, torch.tensor(4 / 3 * math.pi * 0.5**3))
     again, other = scene_of(config).splats(), scene_of(config, seed=1).splats()
     assert torch.equal(splats["means"], again["means"]) and not torch.equal(splats["means"], other["means"])
 

@@ -30,6 +30,7 @@ class SplatsConfig:
     radius: float = 0.6  # of the ball they fill
     spread: float = 0.6  # their standard deviation over their mean spacing
     opacity: float = 0.12
+    smooth: float = 0.025  # standard deviation added to every Gaussian: what the training views cannot resolve
     lr_means: Span = (8e-3, 1.6e-3)
     lr_quats: Span = (1e-2, 2e-3)
     lr_scales: Span = (1e-2, 2e-3)  # of the log
@@ -86,12 +87,16 @@ class SplatScene:
 
     def splats(self) -> dict[str, Tensor]:
         """means (N, 3), quats (N, 4) wxyz of any length, scales (N, 3) standard deviations, opacities (N,) in [0, 1],
-        colors (N, 3) sRGB."""
+        colors (N, 3) sRGB.
+
+        The scales carry a 3D low-pass filter (Mip-Splatting, Yu et al. 2024, eq. 8, without its opacity factor): else
+        Gaussians thinner than a training pixel look whole there and fall apart into dots seen from closer.
+        """
         p = self.params
         return {
             "means": p["means"],
             "quats": p["quats"],
-            "scales": p["scales"].exp(),
+            "scales": (p["scales"].exp().square() + self.config.smooth**2).sqrt(),
             "opacities": p["opacities"].sigmoid(),
             "colors": p["colors"].sigmoid(),
         }
