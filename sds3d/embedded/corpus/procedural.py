@@ -6,6 +6,10 @@ Phrases have no article and go from the most specific to the plain noun. Fronts 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from sds3d.embedded.corpus import procedural_aircraft as aircraft
 from sds3d.embedded.corpus import procedural_animals as animals
 from sds3d.embedded.corpus import procedural_belongings as belongings
@@ -29,7 +33,7 @@ from sds3d.embedded.corpus import procedural_sweets as sweets
 from sds3d.embedded.corpus import procedural_things as things
 from sds3d.embedded.corpus import procedural_toys as toys
 from sds3d.embedded.corpus import procedural_trucks as trucks
-from sds3d.embedded.corpus.procedural_kit import Generator
+from sds3d.embedded.corpus.procedural_kit import Generator, Made, Rng
 
 _GROUPS = (
     aircraft,
@@ -57,5 +61,38 @@ _GROUPS = (
     trucks,
 )
 
-GENERATORS: dict[str, Generator] = {noun: make for group in _GROUPS for noun, make in group.GENERATORS.items()}
+_ROUND = frozenset(
+    [
+        "ball",
+        "basketball",
+        "beach ball",
+        "bicycle",
+        "clock",
+        "coin",
+        "cookie",
+        "donut",
+        "lollipop",
+        "motorcycle",
+        "orange",
+        "pizza",
+        "soccer ball",
+        "tennis ball",
+    ]
+)  # seen to be round: never stretched
+
+
+def _stretched(make: Generator) -> Generator:
+    """The same objects, each a little narrower or wider, lower or taller."""
+
+    def varied(rng: Rng) -> Made:
+        phrases, soup = make(rng)
+        by = np.array([rng.uniform(0.94, 1.06), rng.uniform(0.92, 1.08), 1.0])
+        return phrases, replace(soup, corners=soup.corners * by, normals=soup.normals / by)
+
+    return varied
+
+
+GENERATORS: dict[str, Generator] = {
+    noun: make if noun in _ROUND else _stretched(make) for group in _GROUPS for noun, make in group.GENERATORS.items()
+}
 FRONTED: frozenset[str] = frozenset().union(*(group.FRONTED for group in _GROUPS))

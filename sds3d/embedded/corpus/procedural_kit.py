@@ -115,12 +115,12 @@ def named(noun: str, adjective: str = "", extra: str = "", also: Sequence[str] =
     full = f"{adjective} {noun}".strip()
     out = [f"{full} {extra}"] if extra else []
     if not plain:
-        return [*out, *(f"{adjective} {n}" for n in also), full]
+        return list(dict.fromkeys([*out, *(f"{adjective} {n}" for n in also), full]))
     if adjective:
         told = set(adjective.split())  # "little green alien" needs no second "green"
         out += [f"{adjective} {n}" for n in (noun, *also) if told.isdisjoint(n.split())]
         out += [f"{noun} {extra}"] if extra else []
-    return [*out, *also, noun]
+    return list(dict.fromkeys([*out, *also, noun]))
 
 
 Mask = NDArray[np.bool_]

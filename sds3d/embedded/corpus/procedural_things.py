@@ -176,7 +176,7 @@ def crown(rng: Rng) -> Made:
 
 def gem(rng: Rng) -> Made:
     word, rgb = pick(rng, ("red", "green", "blue", "purple", "pink", "yellow", "white", "orange"))
-    rgb = (0.72, 0.90, 0.98) if word == "white" else rgb
+    rgb = jitter(rng, (0.72, 0.90, 0.98)) if word == "white" else rgb
     n, h = (8, 0.85) if chance(rng, 0.6) else (6, 1.1)
     shape = lathe([(0, 0.42), (0.5, 0.42), (0.85, 0.12), (0, -h)], n)
     centre = shape.mean(1)
