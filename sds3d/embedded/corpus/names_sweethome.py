@@ -7,19 +7,10 @@ import re
 from sds3d.embedded.corpus.names import clean, head_noun
 
 CATEGORY = {
-    "Living room": "furniture",
-    "Bedroom": "furniture",
-    "Office": "furniture",
-    "Kitchen": "kitchen",
-    "Bathroom": "bathroom",
-    "Lights": "lamp",
-    "Doors and windows": "opening",
-    "Exterior": "outdoor",
-    "Vehicles": "vehicle",
-    "Characters": "person",
-    "Miscellaneous": "prop",
-    "Staircases": "building",
-}
+    "Living room": "furniture", "Bedroom": "furniture", "Office": "furniture", "Kitchen": "kitchen",
+    "Bathroom": "bathroom", "Lights": "lamp", "Doors and windows": "opening", "Exterior": "outdoor",
+    "Vehicles": "vehicle", "Characters": "person", "Miscellaneous": "prop", "Staircases": "building",
+}  # fmt: skip
 REJECTED_WORDS = frozenset(
     [
         "plug",
