@@ -34,8 +34,8 @@ def seen(soup: Soup, azimuth: float) -> np.ndarray:
     p = soup.corners.reshape(-1, 3)
     centre = (p.min(0) + p.max(0)) / 2
     unit = replace(soup, corners=(soup.corners - centre) / np.linalg.norm(p - centre, axis=1).max())
-    angles = (torch.tensor([v]) for v in (azimuth, 10.0, 40.0))
-    cameras = Cameras(*angles, fit_distance(40.0).reshape(1))
+    side, above, fov = (torch.tensor([v]) for v in (azimuth, 10.0, 40.0))
+    cameras = Cameras(side, above, fov, fit_distance(fov))
     rgba = render_soup(unit, cameras, 32, 2, ambient=1.0, diffuse=0.0, headlight=0.0)[0][0] / 255
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 

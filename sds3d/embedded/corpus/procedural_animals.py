@@ -71,7 +71,7 @@ SPECIES = (
         "corgi",
         replace(
             _DOG,
-            length=1.3,
+            length=1.2,
             wide=0.26,
             deep=0.26,
             leg=0.17,

@@ -180,7 +180,6 @@ def lantern(rng: Rng) -> Made:
     parts = [
         Part(join(frame, roof, torus((0, 1.1, 0), 0.18, 0.04, "z")), rgb),
         Part(box((0, 0, 0), (0.33, 0.48, 0.33), 0.02), LAMP),
-        Part(lathe([(0, -0.3), (0.14, -0.2), (0.1, 0.0), (0, 0.25)], 12) * 2.6, COLOURS["orange"]),
     ]
     return named("lantern", word, "with a yellow light", ("old lantern",)), assemble(parts)
 
