@@ -14,10 +14,6 @@ import trimesh
 from PIL import Image
 from plyfile import PlyData
 
-from sds3d.priors import PRIORS, available
-
-pytestmark = pytest.mark.skipif(not available(PRIORS["embedded"]), reason="the embedded weights are not there yet")
-
 STEPS = 60
 
 

@@ -84,8 +84,8 @@ class Detail(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth))
         self.scale = nn.Linear(cond, depth * channels)
         self.leave = nn.Conv2d(channels, 12, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, noisy: Tensor, coarse: Tensor, c: Tensor) -> Tensor:
         x = self.enter(torch.cat([F.pixel_unshuffle(noisy, POOL), coarse], 1))  # (B, C, 32, 32)
@@ -95,12 +95,17 @@ class Detail(nn.Module):
         return F.pixel_shuffle(self.leave(F.silu(x)), POOL)
 
 
-class EigenDenoiser(ModelMixin, ConfigMixin):
+class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predicts x0 of 64x64 images in [-1, 1] from text tokens, a camera or none, and the background's grey level.
 
     The mean image is affine in the background, which is known, so that no component is spent on it.
     """
 
+    mean: Tensor
+    backdrop: Tensor
+    basis: Tensor
+    variance: Tensor
+    levels: Tensor
     camera_conditioned = True
     background_conditioned = True
     lora_targets = ("up", "down", "modulate")
@@ -137,7 +142,7 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.leave.bias)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:  # type: ignore[override]
         """The network of a component folder, whose matrices are stored as int8; keyword arguments as in diffusers.
         `torch_dtype` casts the layers, not the basis; options of hub downloads do not apply."""
         from sds3d.embedded.folder import load_weights
@@ -208,7 +213,7 @@ class EigenDenoiser(ModelMixin, ConfigMixin):
         c_skip, c_out, c_in = self.wiener(alpha, sigma)
         coarse = self.image(c_skip * z + c_out * self.eigen(z, c_in, c), background)
         full = F.interpolate(coarse, scale_factor=POOL, mode="bilinear")
-        low = sigma[:, 0] < self.config.detail_sigma
+        low = sigma[:, 0] < self.config["detail_sigma"]
         if low.any():
             rows = low.nonzero()[:, 0]
             dtype = self.time.weight.dtype

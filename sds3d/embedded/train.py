@@ -103,7 +103,7 @@ def detail_loss(
     rgba = torch.from_numpy(corpus.full[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
     rgba = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
     x0 = over(rgba, grey, mirror)
-    top = int((net.levels[:, 1] < net.config.detail_sigma).sum())
+    top = int((net.levels[:, 1] < net.config["detail_sigma"]).sum())
     t = torch.randint(5, top, (len(rows),), generator=generator)
     alpha, sigma = (net.levels[t][:, i].view(-1, 1, 1, 1) for i in (0, 1))
     noisy = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
@@ -157,7 +157,7 @@ def train_stage(
         step += 1
         decay = min(recipe.ema, step / (step + 50))
         with torch.no_grad():
-            torch._foreach_lerp_(averaged, params, 1 - decay)
+            torch._foreach_lerp_([*averaged], [*params], 1 - decay)
         losses.append(float(loss.detach()))
         if step % recipe.validate == 0 or step == total:
             look = stream(recipe.seed, f"{stage} validation")
