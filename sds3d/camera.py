@@ -1,4 +1,4 @@
-"""Cameras. The world is right-handed, +Y up, an object's front looks along +Z; inside, OpenCV axes: x right, y down, z on.
+"""Cameras. The world is right-handed, +Y up; an object's front looks along +Z. Inside, OpenCV: x right, y down, z on.
 
 Azimuth 0 sees the front and grows towards +X; elevation 90 is from above. Degrees at every public surface.
 """
