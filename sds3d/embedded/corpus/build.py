@@ -22,6 +22,7 @@ from sds3d.embedded.corpus.attribution import write_attribution
 from sds3d.embedded.corpus.catalogue import SOURCES, Entry, catalogue, unit_hash
 from sds3d.embedded.corpus.render import Album, Job, Unusable, photograph
 from sds3d.embedded.corpus.shards import assemble, save_chunk
+from sds3d.render import mesh
 
 CHUNK = 16  # objects drawn between two progress reports of a worker
 FORMAT = 1
@@ -67,7 +68,7 @@ def build_corpus(
     if limit is not None:
         entries = sorted(entries, key=lambda e: unit_hash("order", e.key))[:limit]
     jobs = plan(entries, views)
-    recipe = json.dumps([FORMAT, chosen, size, seed, [vars(j) for j in jobs]])
+    recipe = json.dumps([FORMAT, source_digest(), chosen, size, seed, [vars(j) for j in jobs]])
     work = out.with_name(f"{out.name}.partial-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}")
     (work / "chunks").mkdir(parents=True, exist_ok=True)
     chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
@@ -81,7 +82,7 @@ def build_corpus(
     summary = assemble(work / "chunks", work, size)
     shutil.rmtree(work / "chunks")
     manifest = {
-        "format": FORMAT, "seed": seed, "views": views, "size": size, "sources": chosen,
+        "format": FORMAT, "code": source_digest(), "seed": seed, "views": views, "size": size, "sources": chosen,
         "packages": [
             {"name": p.name, "version": p.version, "sha256": p.sha256}
             for source, p in fetch.PACKAGES.items() if source in chosen
@@ -93,6 +94,14 @@ def build_corpus(
     shutil.rmtree(out, ignore_errors=True)
     work.rename(out)
     return manifest
+
+
+def source_digest() -> str:
+    """Hash of the code that draws, so that chunks of another version are never taken over."""
+    digest = hashlib.sha256()
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(mesh.__file__)):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 Task = tuple[int, list[Job], Path, int, int]
