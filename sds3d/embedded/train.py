@@ -27,19 +27,19 @@ from sds3d.streams import stream
 class Recipe:
     """Images seen in each stage and the optimiser's numbers; two recipes, `cpu` and `tiny`, in RECIPES."""
 
-    eigen_images: int = 8_000_000
-    detail_images: int = 400_000
+    eigen_images: int = 4_400_000
+    detail_images: int = 100_000
     eigen_batch: int = 1024
     detail_batch: int = 64
-    eigen_lr: float = 6e-4
+    eigen_lr: float = 7e-4
     detail_lr: float = 2e-3
     warmup: int = 200
     decay: float = 0.35  # share of a stage in which the learning rate falls to zero
     drop: float = 0.1  # each of text and camera is hidden this often
     ema: float = 0.9985
     seed: int = 0
-    validate: int = 250  # steps between looks at the held-out objects
-    checkpoint: int = 500
+    validate: int = 100  # steps between looks at the held-out objects
+    checkpoint: int = 250
 
 
 RECIPES = {
