@@ -47,7 +47,7 @@ class SplatsConfig:
     clean_opacity: float = 0.15  # haze: weaker than this
     clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity
     penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
-    penalty_size: Span = (0.0, 0.3)  # weight of the sum of mean standard deviations
+    penalty_size: Span = (0.0, 0.1)  # weight of the sum of mean standard deviations
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.cap < self.count:
