@@ -18,9 +18,11 @@ parameters, small enough for a laptop CPU. It predicts x0 with a residual MLP in
 local convolution for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view.
 
 ## What it was trained on
-{images:,} renders (seed {seed}) of {objects:,} objects, {captions:,} captions; {heldout:,} renders of objects that were
-held out. Corpus hash `{hash}`. Every object's author and licence is in ATTRIBUTION.md; parts are CC-BY-SA, so these
-weights are CC-BY-SA 4.0 (the code around them is Apache-2.0).
+{images:,} renders (seed {seed}) of {objects:,} objects, {captions:,} captions; {heldout:,} of the renders show objects
+that were held out. Corpus hash
+`{hash}`.
+Every object's author and licence is in ATTRIBUTION.md; parts are CC-BY-SA, so these weights are CC-BY-SA 4.0 (the code
+around them is Apache-2.0).
 
 ## How
     {command}
