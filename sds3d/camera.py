@@ -5,7 +5,6 @@ Azimuth 0 sees the front and grows towards +X; elevation 90 is from above. Degre
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -112,8 +111,3 @@ def view_name(azimuth: float, elevation: float) -> str:
         return "overhead"
     off = abs((azimuth + 180.0) % 360.0 - 180.0)
     return "front" if off < 45.0 else "back" if off > 135.0 else "side"
-
-
-def angular_error(a: float, b: float) -> float:
-    """Smallest angle between two azimuths, degrees."""
-    return math.fabs((a - b + 180.0) % 360.0 - 180.0)

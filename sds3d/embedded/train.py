@@ -7,7 +7,6 @@ follows the same curve.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from sds3d.embedded.data import Corpus, backgrounds, mirrored, over
 from sds3d.embedded.model import POOL, EigenDenoiser
+from sds3d.files import replacing
 from sds3d.streams import stream
 
 
@@ -182,8 +182,8 @@ def train_stage(
                 "optimizer": optimizer.state_dict(),
                 "step": step,
             }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+            with replacing(checkpoint) as temporary:
+                torch.save(state, temporary)
 
 
 def build(components: dict[str, Tensor], **size: Any) -> EigenDenoiser:
