@@ -20,7 +20,7 @@ from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
-from sds3d.guidance import Context, Objective, distill_gradient, surrogate
+from sds3d.guidance import Context, Objective, View, distill_gradient, surrogate
 from sds3d.guidance.critic import LoraCritic
 from sds3d.priors.base import Prior
 from sds3d.scenes import SCENES
@@ -154,7 +154,17 @@ def _step(run: Distiller) -> Record:
     image = frame.rgb.detach().requires_grad_()  # cuts the graph between the prior's half and the renderer's
     x = run.prior.encode(image)
     noise = stream(settings.seed, "noise", step)
-    context = Context(x.detach(), conds, run.prior, noise, progress, run.critic, cache=run.cache)
+    context = Context(
+        x.detach(),
+        conds,
+        run.prior,
+        noise,
+        progress,
+        run.critic,
+        View(cameras, frame.alpha, frame.depth),
+        settings.seed,
+        cache=run.cache,
+    )
     g, stats = distill_gradient(run.objective, context, t)
     loss = settings.guidance_weight * surrogate(x, g)
     (pixel_gradient,) = torch.autograd.grad(loss, image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sds3d.guidance.base import Call, Context, CriticLike, Distillation, Objective, State
+from sds3d.guidance.base import Call, Context, CriticLike, Distillation, Objective, State, View
 from sds3d.guidance.csd import CSD
 from sds3d.guidance.evaluate import evaluate
 from sds3d.guidance.nfsd import NFSD
@@ -25,6 +25,7 @@ __all__ = [
     "Objective",
     "State",
     "Stats",
+    "View",
     "distill_gradient",
     "evaluate",
     "surrogate",

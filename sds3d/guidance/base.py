@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from sds3d.camera import Cameras
 from sds3d.errors import UserError, unknown
 from sds3d.priors.base import Cond, Prior
 from sds3d.schedule import WEIGHTS, Schedule
@@ -46,6 +47,15 @@ class State:
     noise: Tensor | None  # (B, C, h, w) what it was built with
 
 
+@dataclass(frozen=True)
+class View:
+    """What the scene showed to the B cameras of this step; alpha and depth are attached to the scene's graph."""
+
+    cameras: Cameras
+    alpha: Tensor  # (B, 1, H, W)
+    depth: Tensor  # (B, 1, H, W) along the view axis, 0 where nothing is covered
+
+
 class CriticLike(Protocol):
     """A trainable (or closed-form) model of the rendered distribution."""
 
@@ -68,7 +78,9 @@ class Context:
     generator: torch.Generator  # this step's noise stream
     progress: float = 0.0
     critic: CriticLike | None = None
-    x_src: Tensor | None = None  # source image for editing objectives
+    view: View | None = None  # None when x does not come from a scene
+    seed: int = 0  # of the run, for noise that outlives a step
+    x_src: Tensor | None = None  # (B, C, h, w) encoded render of the source asset, for editing objectives
     cache: dict[str, Any] = field(default_factory=dict)  # lives as long as the run
     nfe: Counter[str] = field(default_factory=Counter)  # predictions per view this step, by network
 

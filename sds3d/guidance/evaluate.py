@@ -26,6 +26,14 @@ def evaluate(calls: Iterable[Call], states: Mapping[str, State], c: Context) -> 
     return result
 
 
+def predict(c: Context, name: str, z: Tensor, t: Tensor) -> Tensor:
+    """eps (B, C, h, w) of the condition `name` at z and t (B,), counted in `c.nfe`: for objectives whose states need
+    the network themselves (inversions, ODE paths)."""
+    alpha, sigma = c.prior.schedule.alpha_sigma(t, z)
+    call = Call(name)
+    return evaluate([call], {"t": State(z, t, alpha, sigma, None)}, c)[call]
+
+
 def _forward(calls: list[Call], states: Mapping[str, State], c: Context) -> dict[Call, Tensor]:
     network = c.prior if calls[0].network == "prior" else c.critic
     if network is None:

@@ -104,6 +104,13 @@ class Prior(Protocol):
         """Token states of the prompts; the empty string is the null condition."""
         ...
 
+    def image(self, rgb: Tensor | None) -> Tensor:
+        """Image-prompt tokens (B, M, D) of (B, 3, H, W) sRGB in [0, 1]; None is the trained "no image" state (1, M, D).
+
+        Only where capabilities has "image"; UserError elsewhere.
+        """
+        ...
+
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """eps (B, C, h, w) in float32 (float64 for float64 oracles) whatever the network predicts, one batched forward.
 

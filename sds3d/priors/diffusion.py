@@ -80,6 +80,10 @@ class DiffusionPrior:
         tokens, masks = zip(*(self._states[prompt] for prompt in prompts), strict=True)
         return Cond(torch.cat(tokens), torch.cat(masks))
 
+    def image(self, rgb: Tensor | None) -> Tensor:
+        """See Prior.image: this prior takes no image prompt."""
+        raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """eps (B, C, h, w) float32 of one batched forward; t (B,) integer timesteps."""
         extra: dict[str, Tensor] = {}

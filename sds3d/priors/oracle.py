@@ -68,6 +68,10 @@ class MixturePrior:
         tokens = torch.tensor([float(self._label(p)) for p in prompts], device=self.device).view(-1, 1, 1)
         return Cond(tokens, torch.ones(len(prompts), 1, dtype=torch.bool, device=self.device))
 
+    def image(self, rgb: Tensor | None) -> Tensor:
+        """See Prior.image: this prior takes no image prompt."""
+        raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The optimal eps (B, C, h, w), in the dtype of x_t but at least float32."""
         z = x_t.to(torch.promote_types(x_t.dtype, torch.float32))
