@@ -99,6 +99,12 @@ class Objective(Protocol):
     @property
     def clip(self) -> float: ...
 
+    @property
+    def rescale(self) -> float: ...
+
+    @property
+    def cfg_interval(self) -> tuple[float, float]: ...
+
     def needs(self) -> frozenset[str]: ...
 
     def states(self, c: Context, t: Tensor) -> dict[str, State]: ...
@@ -117,6 +123,8 @@ class Distillation(Objective):
     weight: str = "sds"  # w(t): a name in schedule.WEIGHTS
     clamp: float = 0.0  # largest |x| of the implied target image; 1 suits priors on pixels, 0 is no limit
     clip: float = 0.0  # largest |g| per pixel, keeping its direction across channels; 0 is no limit
+    rescale: float = 0.0  # share of the guided prediction that gets the conditional one's standard deviation
+    cfg_interval: tuple[float, float] = (0.0, 1.0)  # shares of T with guidance; outside the scale is 1
 
     critic: ClassVar[bool] = False  # does it need a critic of the rendered distribution?
     conds: ClassVar[frozenset[str]] = frozenset({"pos", "null"})  # every name that its calls may use
@@ -127,6 +135,9 @@ class Distillation(Objective):
             raise unknown("weight", self.weight, WEIGHTS)
         if self.clamp < 0 or self.clip < 0:
             raise UserError("guidance clamp and clip must not be negative; 0 switches them off")
+        lo, hi = self.cfg_interval
+        if not (0 <= self.rescale <= 1 and 0 <= lo <= hi <= 1):
+            raise UserError("guidance rescale is a share between 0 and 1, cfg_interval two rising shares of T")
 
     def needs(self) -> frozenset[str]:
         """Names of the conditions to prepare in Context.conds."""
@@ -156,8 +167,43 @@ def guided_calls(scale: float, pos: str = "pos", null: str = "null", at: str = "
     return [Call(name, at) for name in names]
 
 
+class Predictions(dict[Call, Tensor]):
+    """eps by call, with the states they are of and the options of the objective that `guided` heeds."""
+
+    def __init__(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context, objective: Objective) -> None:
+        super().__init__(e)
+        self.states, self.steps, self.objective = states, c.prior.schedule.steps, objective
+
+
 def guided(e: Mapping[Call, Tensor], scale: float, pos: str = "pos", null: str = "null", at: str = "t") -> Tensor:
-    """Classifier-free guidance e_null + s (e_pos - e_null): s = 1 is the plain conditional prediction."""
+    """Classifier-free guidance e_null + s (e_pos - e_null): s = 1 is the plain conditional prediction.
+
+    On a step's `Predictions` the objective's `rescale` and `cfg_interval` act on it.
+    """
     if scale in (0, 1):
         return e[Call(pos if scale == 1 else null, at)]
-    return e[Call(null, at)] + scale * (e[Call(pos, at)] - e[Call(null, at)])
+    cond = e[Call(pos, at)]
+    mixed = e[Call(null, at)] + scale * (cond - e[Call(null, at)])
+    if not isinstance(e, Predictions):
+        return mixed
+    state = e.states[at]
+    if e.objective.rescale > 0:
+        mixed = rescaled(mixed, cond, state, e.objective.rescale)
+    return torch.where(_inside(state, e.objective.cfg_interval, e.steps), mixed, cond)
+
+
+def rescaled(mixed: Tensor, cond: Tensor, state: State, share: float) -> Tensor:
+    """eps (B, C, h, w) `mixed` with the per-view standard deviation of `cond`, by `share`.
+
+    Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891), eq. 14-16, in the
+    units of their networks, v = (e - sigma z) / alpha, where it keeps colours from saturating at every noise level.
+    """
+    v, v_cond = ((e - state.sigma * state.z) / state.alpha for e in (mixed, cond))
+    ratio = v_cond.std((1, 2, 3), keepdim=True) / v.std((1, 2, 3), keepdim=True)
+    return state.sigma * state.z + state.alpha * (share * ratio + 1 - share) * v
+
+
+def _inside(state: State, interval: tuple[float, float], steps: int) -> Tensor:
+    """(B, 1, 1, 1) bool: views whose t lies in the guidance interval (Kynkaanniemi et al., arXiv 2404.07724, eq. 5)."""
+    share = state.t.view(-1, 1, 1, 1) / steps
+    return ((interval[0] <= share) & (share <= interval[1])).to(state.z.device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Objective, State
+from sds3d.guidance.base import Call, Context, Objective, Predictions, State
 from sds3d.guidance.evaluate import evaluate
 from sds3d.schedule import WEIGHTS
 
@@ -46,7 +46,7 @@ def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tenso
     c.nfe.clear()
     with torch.no_grad():
         states = objective.states(c, t)
-        e = evaluate(objective.calls(c, states), states, c)
+        e = Predictions(evaluate(objective.calls(c, states), states, c), states, c, objective)
         state = states["t"]
         w = WEIGHTS[objective.weight](state.alpha, state.sigma)
         raw = w * objective.combine(e, states, c)
