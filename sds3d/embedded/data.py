@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sds3d.embedded.model import GRID, POOL
+from sds3d.embedded.detail import POOL
 from sds3d.errors import UserError
 
 
@@ -20,46 +21,78 @@ class Corpus:
     """N images; `small` holds premultiplied colour and alpha at 32 px, `full` straight RGBA at 64 px."""
 
     small: Tensor  # (N, 4, 32, 32) uint8
-    full: np.ndarray  # (N, 64, 64, 4) uint8
+    full: Tensor  # (N, 64, 64, 4) uint8
     camera: Tensor  # (N, 3) azimuth, elevation, fov
     caption: Tensor  # (N, A) alternative captions
     heldout: Tensor  # (N,) bool
+    weight: Tensor  # (N,) float64, how often an image is drawn
+    siblings: Tensor  # (N,) rows sorted by object
+    first: Tensor  # (N,) where in `siblings` the views of this image's object begin
+    count: Tensor  # (N,) how many they are
     captions: list[str]
     manifest: dict
 
     def __len__(self) -> int:
         return len(self.camera)
 
+    def to(self, device: torch.device | str) -> Corpus:
+        """With all tensors on the device."""
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
-def shrink(rgba: np.ndarray) -> np.ndarray:
+
+def shrink(rgba: Tensor) -> Tensor:
     """(n, 64, 64, 4) straight uint8 -> (n, 4, 32, 32) premultiplied uint8, box-filtered."""
-    x = rgba.astype(np.float32) / 255
-    x[..., :3] *= x[..., 3:]
-    n = len(x)
-    small = x.reshape(n, GRID, POOL, GRID, POOL, 4).mean((2, 4))
-    return (small.transpose(0, 3, 1, 2) * 255 + 0.5).astype(np.uint8)
+    x = rgba.permute(0, 3, 1, 2).float()
+    x = torch.cat([x[:, :3] * (x[:, 3:] / 255), x[:, 3:]], 1)
+    return (torch.nn.functional.avg_pool2d(x, POOL) + 0.5).to(torch.uint8)
+
+
+def premultiplied(rgba: Tensor) -> Tensor:
+    """(n, H, W, 4) straight uint8 -> (n, 4, H, W) premultiplied in [0, 1]."""
+    x = rgba.permute(0, 3, 1, 2).float() / 255
+    return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1)
+
+
+def families(objects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """siblings, first and count of Corpus, from the object (N,) of each image."""
+    siblings = objects.argsort(stable=True)
+    _, index, counts = objects.unique(return_inverse=True, return_counts=True)
+    return siblings, (counts.cumsum(0) - counts)[index], counts[index]
 
 
 def load_corpus(folder: Path) -> Corpus:
     """What `sds3d prior corpus` wrote. Raises UserError where there is none."""
     if not (folder / "manifest.json").is_file():
         raise UserError(f"no corpus in {folder}: run `sds3d prior corpus --out {folder}` first")
-    index = np.load(folder / "index.npz")
+    index = dict(np.load(folder / "index.npz"))
     shards = [np.load(p) for p in sorted(folder.glob("images_*.npy"))]
     starts = np.cumsum([0] + [len(s) for s in shards])
-    rows = starts[index["shard"]] + index["row"]
-    full = np.concatenate(shards)[rows]
-    small = np.concatenate([shrink(full[i : i + 4096]) for i in range(0, len(full), 4096)])
+    full = torch.from_numpy(np.concatenate(shards))
+    rows = torch.from_numpy(starts[index["shard"]] + index["row"])
+    if not torch.equal(rows, torch.arange(len(full))):
+        full = full[rows]
     camera = np.stack([index["azimuth"], index["elevation"], index["fov"]], -1)
+    weight = index.get("weight", np.ones(len(full)))
     return Corpus(
-        torch.from_numpy(small),
+        torch.cat([shrink(part) for part in full.split(1024)]),
         full,
         torch.from_numpy(camera.astype(np.float32)),
         torch.from_numpy(index["caption"].astype(np.int64).reshape(len(full), -1)),
         torch.from_numpy(index["heldout"].astype(bool)),
-        json.loads((folder / "captions.json").read_text()),
-        json.loads((folder / "manifest.json").read_text()),
+        torch.from_numpy(weight.astype(np.float64)),
+        *families(torch.from_numpy(index["object"].astype(np.int64))),
+        captions=json.loads((folder / "captions.json").read_text()),
+        manifest=json.loads((folder / "manifest.json").read_text()),
     )
+
+
+def references(corpus: Corpus, rows: Tensor, generator: torch.Generator, tries: int = 3) -> Tensor:
+    """(n,) rows: for each image another view of its object, the most frontal of a few drawn ones."""
+    offset = torch.rand(tries, len(rows), generator=generator).to(rows.device) * corpus.count[rows]
+    drawn = corpus.siblings[corpus.first[rows] + offset.long()]  # (tries, n)
+    off = ((corpus.camera[drawn, 0] + 180) % 360 - 180).abs()
+    return drawn.gather(0, off.argmin(0, keepdim=True))[0]
 
 
 def backgrounds(n: int, generator: torch.Generator) -> Tensor:
@@ -85,7 +118,7 @@ def principal_components(corpus: Corpus, k: int, generator: torch.Generator, sam
 
     The variances are those of 64 px images seen through the 32 px grid such that white noise stays white.
     """
-    pick = torch.randperm(len(corpus), generator=generator)[:sample]
+    pick = torch.multinomial(corpus.weight, min(sample, len(corpus)), generator=generator)
     mirror = torch.rand(len(pick), generator=generator) < 0.5
     small = corpus.small[pick].float() / 255
     black = over(small, torch.zeros(len(pick)), mirror).flatten(1)

@@ -1,4 +1,4 @@
-"""The embedded prior's network: a residual MLP on eigen-images, then a small convolution for what they cannot hold.
+"""The embedded prior's network: a residual MLP on eigen-images, then a small U-Net for what they cannot hold.
 
 Images are projected on the corpus's principal components, which are orthonormal, so white noise stays white. For a
 Gaussian with that spectrum the best denoiser is linear and known (Wiener); it is the skip connection, and the MLP
@@ -19,11 +19,11 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from sds3d.embedded.detail import POOL, Detail
 from sds3d.schedule import cosine
 
 SIZE = 64  # pixels of an image
-GRID = 32  # pixels of an eigen-image
-POOL = SIZE // GRID
+GRID = SIZE // POOL  # pixels of an eigen-image
 
 
 def harmonics(camera: Tensor) -> Tensor:
@@ -75,28 +75,9 @@ class Block(nn.Module):
         return x + self.down(F.silu(self.up(self.norm(x) * (1 + scale) + shift)))
 
 
-class Detail(nn.Module):
-    """Local residual at full resolution from the noisy image, the eigen-image answer and the noise level."""
-
-    def __init__(self, channels: int, cond: int, depth: int = 4) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(5 * 3, channels, 3, padding=1)
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth))
-        self.scale = nn.Linear(cond, depth * channels)
-        self.leave = nn.Conv2d(channels, 12, 3, padding=1)
-        for parameter in self.leave.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, noisy: Tensor, coarse: Tensor, c: Tensor) -> Tensor:
-        x = self.enter(torch.cat([F.pixel_unshuffle(noisy, POOL), coarse], 1))  # (B, C, 32, 32)
-        scales = self.scale(c)[..., None, None].chunk(len(self.convs), 1)
-        for conv, scale in zip(self.convs, scales, strict=True):
-            x = x + conv(F.silu(x) * (1 + scale))
-        return F.pixel_shuffle(self.leave(F.silu(x)), POOL)
-
-
 class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Predicts x0 of 64x64 images in [-1, 1] from text tokens, a camera or none, and the background's grey level.
+    """Predicts x0 of 64x64 images in [-1, 1] from text tokens, a camera or none, the background's grey level, and
+    another picture of the object or none.
 
     The mean image is affine in the background, which is known, so that no component is spent on it.
     """
@@ -108,6 +89,7 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     levels: Tensor
     camera_conditioned = True
     background_conditioned = True
+    image_conditioned = True
     lora_targets = ("up", "down", "modulate")
 
     @register_to_config
@@ -122,6 +104,7 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         queries: int = 6,
         detail_channels: int = 40,
         detail_sigma: float = 0.85,
+        image_width: int = 192,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(3 * GRID * GRID))  # over black
@@ -133,13 +116,14 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.text = TokenPool(text_width, queries, cond_width)
         self.view = nn.Sequential(nn.Linear(16, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
         self.time = nn.Linear(64, cond_width)
+        self.picture = nn.Sequential(nn.Linear(image_width, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(cond_width, cond_width), nn.SiLU())
         self.enter = nn.Linear(components, width)
         self.blocks = nn.ModuleList(Block(width, hidden, cond_width) for _ in range(depth))
         self.leave = nn.Linear(width, components)
         self.detail = Detail(detail_channels, cond_width)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in (*self.leave.parameters(), *self.picture[-1].parameters()):
+            nn.init.zeros_(parameter)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:  # type: ignore[override]
@@ -162,7 +146,11 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def project(self, x: Tensor, background: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
         """(B, 3, 64, 64), whose signal is scaled by alpha -> (B, K) coefficients; unit noise stays unit noise."""
-        return (F.avg_pool2d(x, POOL).flatten(1) - alpha * self.centre(background)) @ self.basis * POOL
+        return self.coefficients(F.avg_pool2d(x, POOL), background, alpha)
+
+    def coefficients(self, small: Tensor, background: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
+        """`project` for images (B, 3, 32, 32) that are already small."""
+        return (small.flatten(1) - alpha * self.centre(background)) @ self.basis * POOL
 
     def image(self, z: Tensor, background: Tensor) -> Tensor:
         """(B, K) coefficients -> (B, 3, 32, 32)."""
@@ -173,14 +161,27 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         total = alpha**2 * self.variance + sigma**2
         return alpha * self.variance / total, self.variance.sqrt() * sigma / total.sqrt(), total.rsqrt()
 
-    def condition(self, t: Tensor, tokens: Tensor, mask: Tensor, camera: Tensor, background: Tensor) -> Tensor:
-        """(B, cond) embedding of everything that is not the image."""
+    def encode_image(self, rgb: Tensor) -> Tensor:
+        """(B, 3, 64, 64) sRGB in [0, 1] over white -> (B, 1, image_width) picture tokens: its first coefficients,
+        whitened. All zeros, the mean image, is what the network was trained to take for "no picture"."""
+        return self.picture_tokens(F.avg_pool2d(rgb * 2 - 1, POOL))
+
+    def picture_tokens(self, small: Tensor) -> Tensor:
+        """`encode_image` for images (B, 3, 32, 32) in [-1, 1]."""
+        z = self.coefficients(small, small.new_ones(len(small))) / self.variance.sqrt()
+        return z[:, None, : self.config["image_width"]]
+
+    def condition(
+        self, t: Tensor, tokens: Tensor, mask: Tensor, camera: Tensor, background: Tensor, image: Tensor
+    ) -> Tensor:
+        """(B, cond) embedding of everything that is not the noisy image; image (B, 1, image_width)."""
         frequency = torch.exp(torch.linspace(0, math.log(200), 32, device=t.device))
         phase = (t.float() / len(self.levels))[:, None] * frequency
         view = view_features(camera, background)
         noise = torch.cat([phase.sin(), phase.cos()], -1)
         dtype = self.time.weight.dtype
-        return self.mix(self.text(tokens.to(dtype), mask) + self.view(view.to(dtype)) + self.time(noise.to(dtype)))
+        told = self.view(view.to(dtype)) + self.time(noise.to(dtype)) + self.picture(image[:, 0].to(dtype))
+        return self.mix(self.text(tokens.to(dtype), mask) + told)
 
     def eigen(self, z: Tensor, c_in: Tensor, c: Tensor) -> Tensor:
         """F of x0 = c_skip z + c_out F: (B, K)."""
@@ -188,6 +189,28 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for block in self.blocks:
             h = block(h, c)
         return self.leave(h).float()
+
+    def coarse(self, x: Tensor, t: Tensor, c: Tensor, background: Tensor) -> Tensor:
+        """The eigen-image answer: x0 (B, 3, 32, 32) from x (B, 3, 64, 64)."""
+        alpha, sigma = self.levels[t][:, :1], self.levels[t][:, 1:]  # (B, 1)
+        z = self.project(x, background, alpha)
+        c_skip, c_out, c_in = self.wiener(alpha, sigma)
+        return self.image(c_skip * z + c_out * self.eigen(z, c_in, c), background)
+
+    def refine(self, x: Tensor, coarse: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        """x0 (B, 3, 64, 64): the coarse answer enlarged, with detail where the noise is low."""
+        full = F.interpolate(coarse, scale_factor=POOL, mode="bilinear")
+        low = self.levels[t][:, 1] < self.config["detail_sigma"]
+        if low.all():
+            return full + self._detail(x, coarse, c)
+        if low.any():
+            rows = low.nonzero()[:, 0]
+            full = full.index_add(0, rows, self._detail(x[rows], coarse[rows], c[rows]))
+        return full
+
+    def _detail(self, x: Tensor, coarse: Tensor, c: Tensor) -> Tensor:
+        dtype = self.time.weight.dtype
+        return self.detail(x.to(dtype), coarse.to(dtype), c).float()
 
     def forward(
         self,
@@ -197,26 +220,19 @@ class EigenDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         encoder_attention_mask: Tensor | None = None,
         camera: Tensor | None = None,
         background: Tensor | None = None,
+        image: Tensor | None = None,
         return_dict: bool = False,
     ) -> tuple[Tensor]:
         """sample (B, 3, 64, 64), timestep (B,) integers, tokens (B, T, 384), mask (B, T) bool, camera (B, 3) degrees,
-        NaN = unknown, background (B,) grey, white if not given -> (x0 (B, 3, 64, 64),)."""
+        NaN = unknown, background (B,) grey, white if not given, image (B, 1, image_width) from `encode_image`
+        -> (x0 (B, 3, 64, 64),)."""
         batch = len(sample)
         if encoder_attention_mask is None:
             encoder_attention_mask = sample.new_ones(encoder_hidden_states.shape[:2], dtype=torch.bool)
         x = sample.float()
         camera = x.new_full((batch, 3), float("nan")) if camera is None else camera
         background = x.new_ones(batch) if background is None else background.nan_to_num(1.0)
-        alpha, sigma = self.levels[timestep][:, :1], self.levels[timestep][:, 1:]  # (B, 1)
-        c = self.condition(timestep, encoder_hidden_states, encoder_attention_mask.bool(), camera, background)
-        z = self.project(x, background, alpha)
-        c_skip, c_out, c_in = self.wiener(alpha, sigma)
-        coarse = self.image(c_skip * z + c_out * self.eigen(z, c_in, c), background)
-        full = F.interpolate(coarse, scale_factor=POOL, mode="bilinear")
-        low = sigma[:, 0] < self.config["detail_sigma"]
-        if low.any():
-            rows = low.nonzero()[:, 0]
-            dtype = self.time.weight.dtype
-            residual = self.detail(x[rows].to(dtype), coarse[rows].to(dtype), c[rows]).float()
-            full = full.index_add(0, rows, residual)
-        return (full,)
+        image = x.new_zeros(batch, 1, self.config["image_width"]) if image is None else image
+        mask = encoder_attention_mask.bool()
+        c = self.condition(timestep, encoder_hidden_states, mask, camera, background, image)
+        return (self.refine(x, self.coarse(x, timestep, c, background), timestep, c),)

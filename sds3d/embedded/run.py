@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -47,24 +49,34 @@ def fresh_network(corpus: Corpus, recipe: Recipe, cache: Path, **size: Any) -> E
         return build(components, **size)
 
 
-def train_prior(corpus_folder: Path, out: Path, recipe: Recipe, **size: Any) -> Iterator[dict[str, Any]]:
+def train_prior(
+    corpus_folder: Path,
+    out: Path,
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    minutes: float = math.inf,
+    **size: Any,
+) -> Iterator[dict[str, Any]]:
     """Train on `corpus_folder` and write the prior to `out`; working files and checkpoints live in `out`/work.
 
-    Yields a record per validation; started again after an interruption, it goes on from the last checkpoint.
+    Yields a record per validation; started again after an interruption, or after it stopped at `minutes`, it goes on
+    from the last checkpoint. The prior is written at the end of every piece.
     """
+    until = time.time() + 60 * minutes
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     corpus = load_corpus(corpus_folder)
     text = caption_states(corpus, work / "captions.pt")
     net = fresh_network(corpus, recipe, work / "components.pt", **size)
+    torch.nn.Module.to(net, device)
     curve = work / "curve.jsonl"
     with curve.open("a") as log:
-        for record in train(corpus, text, recipe, net, work):
+        for record in train(corpus.to(device), text.to(device), recipe, net, work, until):
             record["corpus"] = corpus.manifest["hash"]
             log.write(json.dumps(record) + "\n")
             log.flush()
             yield record
-    save_folder(net, out)
+    save_folder(torch.nn.Module.to(net, "cpu"), out)
     if (corpus_folder / "ATTRIBUTION.md").is_file():
         shutil.copy(corpus_folder / "ATTRIBUTION.md", out / "ATTRIBUTION.md")
     records = [json.loads(line) for line in curve.read_text().splitlines()]

@@ -7,28 +7,28 @@ follows the same curve.
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sds3d.embedded.data import Corpus, backgrounds, mirrored, over
-from sds3d.embedded.model import POOL, EigenDenoiser
+from sds3d.embedded.data import Corpus, backgrounds, mirrored, over, premultiplied, references
+from sds3d.embedded.model import EigenDenoiser
 from sds3d.files import replacing
 from sds3d.streams import stream
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Images seen in each stage and the optimiser's numbers; two recipes, `cpu` and `tiny`, in RECIPES."""
+    """Images seen in each stage and the optimiser's numbers; see RECIPES."""
 
-    eigen_images: int = 4_400_000
-    detail_images: int = 100_000
+    eigen_images: int = 9_000_000
+    detail_images: int = 300_000
     eigen_batch: int = 1024
     detail_batch: int = 64
     eigen_lr: float = 7e-4
@@ -36,6 +36,7 @@ class Recipe:
     warmup: int = 200
     decay: float = 0.35  # share of a stage in which the learning rate falls to zero
     drop: float = 0.1  # each of text and camera is hidden this often
+    picture: float = 0.2  # share of the images that come with another view of their object
     ema: float = 0.9985
     seed: int = 0
     validate: int = 100  # steps between looks at the held-out objects
@@ -44,6 +45,9 @@ class Recipe:
 
 RECIPES = {
     "cpu": Recipe(),
+    "gpu": Recipe(
+        24_000_000, 4_000_000, 4096, 512, eigen_lr=1e-3, detail_lr=2e-3, warmup=500, validate=250, checkpoint=1000
+    ),
     "tiny": Recipe(4096, 512, 256, 32, warmup=4, validate=8, checkpoint=8),
 }
 
@@ -55,42 +59,72 @@ class Text:
     tokens: Tensor  # (C + 1, T, 384) float16
     mask: Tensor  # (C + 1, T) bool
 
+    def to(self, device: torch.device | str) -> Text:
+        return Text(self.tokens.to(device), self.mask.to(device))
+
+
+@dataclass
+class Batch:
+    """Corpus rows as the network gets to know them, on the corpus's device."""
+
+    mirror: Tensor  # (n,) bool
+    grey: Tensor  # (n,) background
+    tokens: Tensor  # (n, T, 384)
+    mask: Tensor  # (n, T)
+    camera: Tensor  # (n, 3), NaN where hidden
+    picture: Tensor  # (n, 1, image_width), zeros where hidden
+
+    def condition(self, net: EigenDenoiser, t: Tensor) -> Tensor:
+        tokens = self.tokens.to(torch.bfloat16)
+        return net.condition(t, tokens, self.mask, self.camera, self.grey, self.picture)
+
+
+def normal(shape: Sequence[int], device: torch.device, generator: torch.Generator) -> Tensor:
+    """N(0, I) keyed by the CPU generator, drawn where it is used."""
+    if device.type != "cpu":
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn(*shape, device=device, generator=generator)
+
 
 def hide(value: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Rows set to NaN with probability `share`."""
-    gone = torch.rand(len(value), generator=generator) < share
+    gone = torch.rand(len(value), generator=generator).to(value.device) < share
     return torch.where(gone.view(-1, *(1,) * (value.ndim - 1)), torch.full_like(value, float("nan")), value)
 
 
-def draw_conditions(
-    corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Mirror flags, grey levels, tokens, mask and camera for corpus rows; text and camera with dropout."""
-    n = len(rows)
-    mirror = torch.rand(n, generator=generator) < 0.5
-    grey = backgrounds(n, generator)
-    alternatives = corpus.caption.shape[1]
-    column = torch.randint(alternatives, (n,), generator=generator)
-    caption = corpus.caption[rows, column]
-    caption = torch.where(torch.rand(n, generator=generator) < recipe.drop, len(text.tokens) - 1, caption)
+def draw_batch(
+    net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
+) -> Batch:
+    """Mirror flags, grey levels and conditions for corpus rows; text, camera and picture with dropout."""
+    n, device = len(rows), rows.device
+    mirror = (torch.rand(n, generator=generator) < 0.5).to(device)
+    grey = backgrounds(n, generator).to(device)
+    column = torch.randint(corpus.caption.shape[1], (n,), generator=generator).to(device)
+    dropped = (torch.rand(n, generator=generator) < recipe.drop).to(device)
+    caption = torch.where(dropped, len(text.tokens) - 1, corpus.caption[rows, column])
     camera = hide(mirrored(corpus.camera[rows], mirror), recipe.drop, generator)
-    return mirror, grey, text.tokens[caption], text.mask[caption], camera
+    shown = (torch.rand(n, generator=generator) < recipe.picture).to(device).nonzero()[:, 0]
+    picture = torch.zeros(n, 1, net.config["image_width"], device=device)
+    small = corpus.small[references(corpus, rows[shown], generator)].float() / 255
+    white = torch.ones(len(shown), device=device)
+    picture[shown] = net.picture_tokens(over(small, white, mirror[shown]))
+    return Batch(mirror, grey, text.tokens[caption], text.mask[caption], camera, picture)
 
 
 def eigen_loss(
     net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
     """Error of F, weighted by c_out over its mean: every noise level counts the same, big components count more."""
-    mirror, grey, tokens, mask, camera = draw_conditions(corpus, text, rows, recipe, generator)
-    x0 = (over(corpus.small[rows].float() / 255, grey, mirror).flatten(1) - net.centre(grey)) @ net.basis * POOL
-    t = torch.randint(5, len(net.levels) - 5, (len(rows),), generator=generator)
+    batch = draw_batch(net, corpus, text, rows, recipe, generator)
+    x0 = net.coefficients(over(corpus.small[rows].float() / 255, batch.grey, batch.mirror), batch.grey)
+    t = torch.randint(5, len(net.levels) - 5, (len(rows),), generator=generator).to(rows.device)
     alpha, sigma = net.levels[t][:, :1], net.levels[t][:, 1:]
-    z = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
+    z = alpha * x0 + sigma * normal(x0.shape, x0.device, generator)
     c_skip, c_out, c_in = net.wiener(alpha, sigma)
     target = (x0 - c_skip * z) / c_out
-    with torch.autocast("cpu", torch.bfloat16):
-        c = net.condition(t, tokens.bfloat16(), mask, camera, grey)
-        predicted = net.eigen(z, c_in, c)
+    with torch.autocast(rows.device.type, torch.bfloat16):
+        predicted = net.eigen(z, c_in, batch.condition(net, t))
     weight = c_out / c_out.mean(1, keepdim=True)
     return (weight * (predicted - target) ** 2).mean()
 
@@ -98,18 +132,19 @@ def eigen_loss(
 def detail_loss(
     net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
-    """Error of x0 at 64 px, weighted towards low noise."""
-    mirror, grey, tokens, mask, camera = draw_conditions(corpus, text, rows, recipe, generator)
-    rgba = torch.from_numpy(corpus.full[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
-    rgba = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
-    x0 = over(rgba, grey, mirror)
+    """Error of x0 at 64 px, weighted towards low noise; the eigen stage is frozen."""
+    batch = draw_batch(net, corpus, text, rows, recipe, generator)
+    x0 = over(premultiplied(corpus.full[rows]), batch.grey, batch.mirror)
     top = int((net.levels[:, 1] < net.config["detail_sigma"]).sum())
-    t = torch.randint(5, top, (len(rows),), generator=generator)
+    t = torch.randint(5, top, (len(rows),), generator=generator).to(rows.device)
     alpha, sigma = (net.levels[t][:, i].view(-1, 1, 1, 1) for i in (0, 1))
-    noisy = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
-    with torch.autocast("cpu", torch.bfloat16):
-        (predicted,) = net(noisy, t, tokens, mask, camera, grey)
-    return ((predicted.float() - x0) ** 2 / (sigma + 0.1)).mean()
+    noisy = alpha * x0 + sigma * normal(x0.shape, x0.device, generator)
+    with torch.autocast(rows.device.type, torch.bfloat16):
+        with torch.no_grad():
+            c = batch.condition(net, t)
+            coarse = net.coarse(noisy, t, c, batch.grey)
+        predicted = net.refine(noisy, coarse, t, c)
+    return ((predicted - x0) ** 2 / (sigma + 0.1)).mean()
 
 
 def stage_modules(net: EigenDenoiser, stage: str) -> list[torch.nn.Parameter]:
@@ -126,64 +161,97 @@ def learning_rate(step: int, total: int, recipe: Recipe, peak: float) -> float:
     return peak * min(1.0, (step + 1) / recipe.warmup, (total - step) / max(1, recipe.decay * total))
 
 
+class Sampler:
+    """Draws corpus rows with replacement, in proportion to their weight."""
+
+    def __init__(self, corpus: Corpus, rows: Tensor) -> None:
+        self.rows = rows
+        self.edges = corpus.weight[rows].cumsum(0).cpu()
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) rows."""
+        point = torch.rand(n, generator=generator, dtype=torch.float64) * self.edges[-1]
+        index = torch.searchsorted(self.edges, point, right=True).clamp(max=len(self.edges) - 1)
+        return self.rows[index.to(self.rows.device)]
+
+
 def train_stage(
-    net: EigenDenoiser, ema: EigenDenoiser, corpus: Corpus, text: Text, recipe: Recipe, stage: str, folder: Path
+    net: EigenDenoiser,
+    ema: EigenDenoiser,
+    corpus: Corpus,
+    text: Text,
+    recipe: Recipe,
+    stage: str,
+    folder: Path,
+    until: float = math.inf,
 ) -> Iterator[dict[str, Any]]:
-    """Train one stage to its end, resuming from `folder`/train_<stage>.pt; yields a record per validation."""
-    peak, batch, images = (getattr(recipe, f"{stage}_{k}") for k in ("lr", "batch", "images"))
+    """Train one stage to its end, or to the time `until` (time.time()), resuming from `folder`/train_<stage>.pt.
+
+    Yields a record per validation; a checkpoint holds everything, so that pieces follow the curve of one long run.
+    """
+    peak, size, total = getattr(recipe, f"{stage}_lr"), getattr(recipe, f"{stage}_batch"), steps_of(recipe, stage)
     params, averaged = stage_modules(net, stage), stage_modules(ema, stage)
     optimizer = torch.optim.AdamW(params, peak, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    train_rows, held_rows = (~corpus.heldout).nonzero()[:, 0], corpus.heldout.nonzero()[:, 0]
+    train_rows, held_rows = (Sampler(corpus, mask.nonzero()[:, 0]) for mask in (~corpus.heldout, corpus.heldout))
     checkpoint = folder / f"train_{stage}.pt"
-    step, total = 0, max(1, images // batch)
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(saved["net"])
-        ema.load_state_dict(saved["ema"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step = saved["step"]
-    losses: list[float] = []
-    started, first = time.time(), step
-    while step < total:
+    step = first = restore(checkpoint, net, ema, optimizer)
+    losses: list[Tensor] = []
+    started = time.time()
+    last = step >= total
+    while not last:
         generator = stream(recipe.seed, stage, step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, total, recipe, peak)
-        rows = train_rows[torch.randint(len(train_rows), (batch,), generator=generator)]
-        loss = LOSSES[stage](net, corpus, text, rows, recipe, generator)
+        loss = LOSSES[stage](net, corpus, text, train_rows.draw(size, generator), recipe, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         step += 1
-        decay = min(recipe.ema, step / (step + 50))
         with torch.no_grad():
-            torch._foreach_lerp_([*averaged], [*params], 1 - decay)
-        losses.append(float(loss.detach()))
-        if step % recipe.validate == 0 or step == total:
+            torch._foreach_lerp_([*averaged], [*params], 1 - min(recipe.ema, step / (step + 50)))
+        losses.append(loss.detach())
+        last = step >= total or time.time() >= until
+        if step % recipe.checkpoint == 0 or last:
+            state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+            with replacing(checkpoint) as temporary:
+                torch.save(state | {"step": step}, temporary)
+        if step % recipe.validate == 0 or last:
             look = stream(recipe.seed, f"{stage} validation")
-            held = held_rows[torch.randint(len(held_rows), (min(4 * batch, 2048),), generator=look)]
+            held = held_rows.draw(min(4 * size, 2048), look)
             with torch.no_grad():
                 validation = float(LOSSES[stage](ema, corpus, text, held, recipe, look))
-            speed = (step - first) * batch / (time.time() - started)
             yield {
                 "stage": stage,
                 "step": step,
                 "total": total,
-                "images": step * batch,
-                "loss": float(np.mean(losses)),
+                "images": step * size,
+                "loss": float(torch.stack(losses).mean()),
                 "heldout": validation,
-                "images_per_second": speed,
+                "images_per_second": (step - first) * size / (time.time() - started),
             }
             losses.clear()
-        if step % recipe.checkpoint == 0 or step == total:
-            state = {
-                "net": net.state_dict(),
-                "ema": ema.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-            }
-            with replacing(checkpoint) as temporary:
-                torch.save(state, temporary)
+
+
+def steps_of(recipe: Recipe, stage: str) -> int:
+    return max(1, getattr(recipe, f"{stage}_images") // getattr(recipe, f"{stage}_batch"))
+
+
+def restore(checkpoint: Path, net: EigenDenoiser, ema: EigenDenoiser, optimizer: torch.optim.Optimizer) -> int:
+    """Load all that a checkpoint holds; the number of finished steps, 0 without one."""
+    if not checkpoint.is_file():
+        return 0
+    saved = torch.load(checkpoint, weights_only=True, map_location=net.mean.device)
+    net.load_state_dict(saved["net"])
+    ema.load_state_dict(saved["ema"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["step"])
+
+
+def finished(folder: Path, recipe: Recipe, stage: str) -> bool:
+    """Has this stage's checkpoint seen all its images?"""
+    path = folder / f"train_{stage}.pt"
+    return path.is_file() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps_of(recipe, stage)
 
 
 def build(components: dict[str, Tensor], **size: Any) -> EigenDenoiser:
@@ -194,10 +262,13 @@ def build(components: dict[str, Tensor], **size: Any) -> EigenDenoiser:
     return net
 
 
-def train(corpus: Corpus, text: Text, recipe: Recipe, net: EigenDenoiser, folder: Path) -> Iterator[dict[str, Any]]:
-    """Both stages; `net` ends up holding the averaged weights."""
+def train(
+    corpus: Corpus, text: Text, recipe: Recipe, net: EigenDenoiser, folder: Path, until: float = math.inf
+) -> Iterator[dict[str, Any]]:
+    """Both stages, on the corpus's device; `net` ends up holding the averaged weights."""
     ema = copy.deepcopy(net).requires_grad_(False)
-    yield from train_stage(net, ema, corpus, text, recipe, "eigen", folder)
+    yield from train_stage(net, ema, corpus, text, recipe, "eigen", folder, until)
     net.load_state_dict(ema.state_dict())
-    yield from train_stage(net, ema, corpus, text, recipe, "detail", folder)
-    net.load_state_dict(ema.state_dict())
+    if finished(folder, recipe, "eigen"):
+        yield from train_stage(net, ema, corpus, text, recipe, "detail", folder, until)
+        net.load_state_dict(ema.state_dict())

@@ -19,7 +19,7 @@ from sds3d.schedule import Schedule
 
 PIXEL_SIZE = 64  # of pixel-space networks that do not say
 # What a network may be told of a view, as in Cond: it declares `<name>_conditioned = True` and takes `<name>`.
-VIEW = ("camera", "background")
+VIEW = ("camera", "background", "image")
 # UNet2DConditionModel's settings for inputs other than text: image embeddings, labels, sizes.
 MORE_INPUTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim_type")
 
@@ -81,8 +81,14 @@ class DiffusionPrior:
         return Cond(torch.cat(tokens), torch.cat(masks))
 
     def image(self, rgb: Tensor | None) -> Tensor:
-        """See Prior.image: this prior takes no image prompt."""
-        raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+        """Tokens (B, M, D) of image prompts (B, 3, H, W) sRGB in [0, 1], from the network's own encoder; None is the
+        trained "no image" (1, M, D)."""
+        if "image" not in self.capabilities:
+            raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+        given = torch.ones(1, 3, self.size, self.size) if rgb is None else rgb
+        small = torch.nn.functional.interpolate(given, (self.size, self.size), mode="area")
+        tokens: Tensor = self.network.encode_image(small.to(self.device))
+        return torch.zeros_like(tokens) if rgb is None else tokens
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """eps (B, C, h, w) float32 of one batched forward; t (B,) integer timesteps."""
