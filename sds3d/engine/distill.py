@@ -25,7 +25,6 @@ from sds3d.guidance.critic import LoraCritic
 from sds3d.priors.base import Prior
 from sds3d.scenes import SCENES
 from sds3d.scenes.base import Frame, Scene
-from sds3d.schedule import sample_times
 from sds3d.streams import stream
 
 PATIENCE = 10  # steps in a row without a finite gradient before giving up
@@ -246,10 +245,7 @@ def draw_times(settings: Settings, progress: float, step: int) -> Tensor:
     """(B,) shares of T."""
     time = settings.time
     n = settings.views if time.per == "view" else 1
-    fraction = sample_times(
-        time.policy, progress, n, stream(settings.seed, "time", step), time.hi, time.lo, time.jitter
-    )
-    return fraction.expand(settings.views)
+    return time.sample(progress, n, stream(settings.seed, "time", step)).expand(settings.views)
 
 
 def _numbers(

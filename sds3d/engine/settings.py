@@ -22,27 +22,17 @@ from sds3d.guidance.critic import CriticConfig
 from sds3d.priors import PRIORS
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
-from sds3d.schedule import TIME_POLICIES
+from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
 COSMETIC = ("preset", "checkpoint_every", "preview_every")  # no part of the result's identity
 
 
 @dataclass(frozen=True)
-class TimeSettings:
-    """Which noise levels are asked, as shares of the prior's T."""
+class TimeSettings(Times):
+    """Which noise levels are asked, and how many draws a step makes."""
 
-    policy: str = "sqrt"  # a name in schedule.TIME_POLICIES
-    hi: float = 0.98
-    lo: float = 0.02
-    jitter: float = 0.02  # least width of the band
     per: Literal["view", "batch"] = "view"  # one draw per view, or one for all views of a step
-
-    def __post_init__(self) -> None:
-        if self.policy not in TIME_POLICIES:
-            raise unknown("time.policy", self.policy, TIME_POLICIES)
-        if not 0 <= self.lo < self.hi <= 1:
-            raise UserError(f"time.lo and time.hi need 0 <= lo < hi <= 1, not {self.lo} and {self.hi}")
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Objective(Protocol):
     """What the step asks of an objective; `Distillation` gives all but `calls` and `combine`."""
 
     critic: ClassVar[bool]
+    source: ClassVar[bool]
 
     @property
     def weight(self) -> str: ...
@@ -105,6 +106,9 @@ class Objective(Protocol):
     @property
     def cfg_interval(self) -> tuple[float, float]: ...
 
+    @property
+    def image_weight(self) -> float: ...
+
     def needs(self) -> frozenset[str]: ...
 
     def states(self, c: Context, t: Tensor) -> dict[str, State]: ...
@@ -114,6 +118,8 @@ class Objective(Protocol):
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor: ...
 
     def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor: ...
+
+    def geometry_loss(self, g: Tensor, c: Context) -> Tensor | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +131,18 @@ class Distillation(Objective):
     clip: float = 0.0  # largest |g| per pixel, keeping its direction across channels; 0 is no limit
     rescale: float = 0.0  # share of the guided prediction that gets the conditional one's standard deviation
     cfg_interval: tuple[float, float] = (0.0, 1.0)  # shares of T with guidance; outside the scale is 1
+    image_weight: float = 0.0  # of HiFA's loss on the rendered image (step.image_gradient); 0 is off
 
     critic: ClassVar[bool] = False  # does it need a critic of the rendered distribution?
+    source: ClassVar[bool] = False  # does it edit a finished run, whose render is Context.x_src?
     conds: ClassVar[frozenset[str]] = frozenset({"pos", "null"})  # every name that its calls may use
     summary: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
             raise unknown("weight", self.weight, WEIGHTS)
-        if self.clamp < 0 or self.clip < 0:
-            raise UserError("guidance clamp and clip must not be negative; 0 switches them off")
+        if self.clamp < 0 or self.clip < 0 or self.image_weight < 0:
+            raise UserError("guidance clamp, clip and image_weight must not be negative; 0 switches them off")
         lo, hi = self.cfg_interval
         if not (0 <= self.rescale <= 1 and 0 <= lo <= hi <= 1):
             raise UserError("guidance rescale is a share between 0 and 1, cfg_interval two rising shares of T")
@@ -144,10 +152,19 @@ class Distillation(Objective):
         return self.conds
 
     def states(self, c: Context, t: Tensor) -> dict[str, State]:
-        return {"t": q_sample(c.x, t, iid_noise(c), c.prior.schedule)}
+        return {"t": q_sample(c.x, t, self.noise(c, t), c.prior.schedule)}
+
+    def noise(self, c: Context, t: Tensor) -> Tensor:
+        """(B, C, h, w) what the default state is built with."""
+        return iid_noise(c)
 
     def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor:
         return g
+
+    def geometry_loss(self, g: Tensor, c: Context) -> Tensor | None:
+        """A scalar loss on what `c.view` shows of the geometry, given the step's gradient g (B, C, h, w); the caller
+        back-propagates it into the scene. None: there is no such loss."""
+        return None
 
 
 def iid_noise(c: Context) -> Tensor:
