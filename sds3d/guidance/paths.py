@@ -106,7 +106,8 @@ def path(
 
 
 def guided_eps(c: Context, z: Tensor, t: Tensor, scale: float, pos: str = "pos", null: str = "null") -> Tensor:
-    """e_null + scale (e_pos - e_null) at z (B, C, h, w) and t (B,), counted in `c.nfe`."""
+    """e_null + scale (e_pos - e_null) at z (B, C, h, w) and t (B,), counted in `c.nfe`, without an objective's options
+    (rescale, guidance interval)."""
     states = {"t": state_at(z, t, c.prior.schedule)}
     return guided(evaluate(guided_calls(scale, pos, null), states, c), scale, pos, null)
 
