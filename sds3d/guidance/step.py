@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Objective, Predictions, State
+from sds3d.guidance.base import Call, Context, Objective, Predictions, State, negative_calls
 from sds3d.guidance.evaluate import evaluate
 from sds3d.priors.codec import resize
 from sds3d.schedule import WEIGHTS
@@ -47,7 +47,9 @@ def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tenso
     c.nfe.clear()
     with torch.no_grad():
         states = objective.states(c, t)
-        e = Predictions(evaluate(objective.calls(c, states), states, c), states, c, objective)
+        calls = objective.calls(c, states)
+        answers = evaluate([*calls, *negative_calls(calls, objective)], states, c)
+        e = Predictions(answers, states, c, objective)
         state = states["t"]
         w = WEIGHTS[objective.weight](state.alpha, state.sigma)
         raw = w * objective.combine(e, states, c)
