@@ -12,7 +12,8 @@ import pytest
 
 from sds3d.embedded.corpus import names_glest, names_sweethome, names_zeroad
 from sds3d.embedded.corpus.attribution import attribution
-from sds3d.embedded.corpus.build import CHUNK, build_corpus, plan
+from sds3d.embedded.corpus.balance import plan
+from sds3d.embedded.corpus.build import CHUNK, build_corpus
 from sds3d.embedded.corpus.captions import plain_captions, variant_captions
 from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, thin
 from sds3d.embedded.corpus.colours import colour_names, colour_phrase
@@ -86,10 +87,12 @@ def test_captions_name_the_noun_and_the_colour() -> None:
     thing = replace(entry(name="oak armchair", noun="armchair"), also=("seat",))
     captions = plain_captions(thing, "brown")
     assert {"an armchair", "an oak armchair", "a chair", "a brown armchair", "a brown chair"} <= set(captions)
-    red = variant_captions(replace(thing, also=("wooden seat", "green seat")), "red")
-    assert all(c.startswith("a red ") for c in red)
+    red = variant_captions(replace(thing, also=("wooden seat", "green seat")), "recolour", "red")
+    assert all(c.startswith("a red ") or c.endswith(" painted red") for c in red)
     assert not any("wooden" in c or "green" in c for c in red)  # what the variant no longer is
-    assert variant_captions(entry(name="white horse", noun="horse"), "wooden") == ["a wooden horse"]
+    assert variant_captions(entry(name="white horse", noun="horse"), "material", "wooden") == [
+        "a horse made of wood", "a wooden horse",
+    ]  # fmt: skip
 
 
 # colours and variants
@@ -150,7 +153,7 @@ def test_rare_nouns_get_more_views_and_crowds_are_thinned() -> None:
     crowd = [entry("zeroad", f"s{i}", "roman soldier", "soldier") for i in range(100)]
     kept = thin([*crowd, entry(id="only", noun="anvil")])
     assert len(kept) == 41
-    views = {j.key: j.views for j in plan(kept, 40)}
+    views = {j.key: j.images for j in plan(kept, 40)}
     assert views["sweethome:only"] > 40 > views[next(k for k in views if k.startswith("zeroad"))]
 
 
