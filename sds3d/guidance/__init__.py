@@ -11,6 +11,7 @@ from sds3d.guidance.diverse_sd import DiverseSD
 from sds3d.guidance.dreamsampler import DreamSampler
 from sds3d.guidance.evaluate import evaluate
 from sds3d.guidance.invariant_sd import InvariantSD
+from sds3d.guidance.isd import ISD
 from sds3d.guidance.ism import ISM
 from sds3d.guidance.nfsd import NFSD
 from sds3d.guidance.sdi import SDI
@@ -37,6 +38,8 @@ GUIDANCE: dict[str, type[Distillation]] = {
     "cds": CDS,
     "invariant_sd": InvariantSD,
     "dreamsampler": DreamSampler,
+    # with an image prompt
+    "isd": ISD,
 }
 
 __all__ = [
