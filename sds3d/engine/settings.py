@@ -14,18 +14,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sds3d.config import apply, flatten, load_preset, to_dict, unknown_setting
+from sds3d.config import apply, flatten, load_preset, read_yaml, to_dict, unknown_setting
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
+from sds3d.files import digest
 from sds3d.guidance import GUIDANCE
 from sds3d.guidance.critic import CriticConfig
-from sds3d.priors import PRIORS
+from sds3d.priors import ORACLE, PRIORS
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
 from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
-COSMETIC = ("preset", "checkpoint_every", "preview_every")  # no part of the result's identity
+# no part of the result's identity; files count by their digests
+COSMETIC = ("preset", "checkpoint_every", "preview_every", "image", "source")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class CameraSettings:
 class Settings:
     prompt: str = ""
     negative: str = NEGATIVE  # what csd and nfsd push away from
+    image: str = ""  # file of the reference picture for image-prompted guidance; empty: the prior draws one
+    image_digest: str = ""  # of its content, filled in
+    source: str = ""  # folder of the finished run to start from and edit
+    source_prompt: str = ""  # what that run shows; its prompt unless given
+    source_digest: str = ""  # of its scene, filled in
+    regions: tuple[str, ...] = ()  # prompts of the regions, for guidance that mixes them
     seed: int = 0
     preset: str = "default"
     prior: str = "embedded"
@@ -107,14 +115,20 @@ class Settings:
 
 
 def default_preset(prior: str) -> str:
-    """The preset tuned for the embedded prior and its like, or the one for Stable Diffusion's size of model."""
+    """The preset tuned for the embedded prior, its like and closed-form ones, or that for Stable Diffusion's size."""
+    if prior == Settings.prior or prior.startswith(ORACLE):
+        return "default"
     index = Path(prior).expanduser() / "model_index.json"
     like = index.is_file() and "sds3d.embedded" in index.read_text(encoding="utf-8", errors="replace")
-    return "default" if prior == Settings.prior or like else "diffusers"
+    return "default" if like else "diffusers"
 
 
 def _anchor(prior: str) -> str:
     """A folder's path made absolute, so that a run can be resumed from anywhere."""
+    if prior.startswith(ORACLE):
+        from sds3d.priors.oracle_source import anchored
+
+        return anchored(prior)
     path = Path(prior).expanduser()
     return prior if prior in PRIORS or not path.exists() else str(path.resolve())
 
@@ -123,13 +137,43 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key."""
     preset = preset or default_preset(str(overrides.get("prior", Settings.prior)))
     base = load_preset(preset)
+    source = str(overrides.get("source", base.get("source", "")))
+    base |= _taken_over(source) if source else {}
     chosen = {**base, **overrides}
     scene, guidance = str(chosen.get("scene", Settings.scene)), str(chosen.get("guidance", Settings.guidance))
     mine = _aliases(overrides, scene, guidance)
     if "prior" in mine:
         mine["prior"] = _anchor(str(mine["prior"]))
     _refuse_unused(mine, scene, guidance)
-    return from_values({**base, **mine, "prompt": clean(prompt), "preset": preset})
+    if source and scene != base["scene"]:
+        raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
+    image = chosen.get("image")
+    files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
+    files |= {key: base[key] for key in ("source", "source_digest") if source}
+    return from_values({**base, **mine, **files, "prompt": clean(prompt), "preset": preset})
+
+
+def _file(path: str) -> Path:
+    """Absolute, so that a run can be resumed from anywhere."""
+    return Path(path).expanduser().resolve()
+
+
+def _taken_over(source: str) -> dict[str, Any]:
+    """What a run takes over from the finished run in the folder `source` that it edits, by dotted key."""
+    folder = _file(source)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"--source {source} is not a run folder: it has no config.yaml")
+    if not (folder / "result.json").is_file():
+        raise UserError(f"--source {source} is not finished: complete it with sds3d resume {source}")
+    theirs = from_values(read_yaml(folder / "config.yaml"))
+    scene = {f"{theirs.scene}.{key}": value for key, value in flatten(to_dict(theirs.scene_options)).items()}
+    return {
+        "scene": theirs.scene,
+        **scene,
+        "source": str(folder),
+        "source_prompt": theirs.prompt,
+        "source_digest": digest(folder / "checkpoint.safetensors"),
+    }
 
 
 def from_values(values: Mapping[str, Any]) -> Settings:
