@@ -89,8 +89,11 @@ class Context:
 class Objective(Protocol):
     """What the step asks of an objective; `Distillation` gives all but `calls` and `combine`."""
 
-    critic: ClassVar[bool]
-    source: ClassVar[bool]
+    @property
+    def critic(self) -> bool: ...
+
+    @property
+    def source(self) -> bool: ...
 
     @property
     def weight(self) -> str: ...
@@ -206,8 +209,9 @@ def replaced(e: Mapping[Call, Tensor], changes: Mapping[Call, Tensor]) -> Mappin
 
 def negative_calls(calls: list[Call], objective: Objective) -> list[Call]:
     """What Perp-Neg wants beside the objective's calls: the negative views wherever the prompt is guided."""
-    guided_at = [call.at for call in calls if call.cond == "pos" and Call("null", call.at) in calls]
-    return [Call(name, at) for at in guided_at for name in NEGATIVES] if objective.perp_neg > 0 else []
+    prompted = {call.at for call in calls if call.cond == "pos" or call.cond.startswith("region:")}
+    levels = [at for at in sorted(prompted) if Call("null", at) in calls]
+    return [Call(name, at) for at in levels for name in NEGATIVES] if objective.perp_neg > 0 else []
 
 
 def guided(e: Mapping[Call, Tensor], scale: float, pos: str = "pos", null: str = "null", at: str = "t") -> Tensor:
