@@ -106,7 +106,7 @@ class Distiller:
 def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder: Path | None = None) -> Distiller:
     """A run at step 0, on the prior's device; `synchronise` makes its step timings exact on CUDA. A reference picture
     is kept in `folder`."""
-    objective: Objective = settings.guidance_options
+    objective = settings.objective
     check_source(settings)
     source = load_source(settings, prior.device) if settings.source else None
     scene = create_scene(settings, prior.device)
@@ -162,7 +162,9 @@ def _step(run: Distiller) -> Record:
         run.critic,
         View(cameras, frame.alpha, frame.depth),
         settings.seed,
+        step,
         x_src=_encode_source(run, cameras, background),
+        prompt=settings.prompt,
         cache=run.cache,
     )
     g, stats = distill_gradient(run.objective, context, t)

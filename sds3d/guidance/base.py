@@ -81,7 +81,9 @@ class Context:
     critic: CriticLike | None = None
     view: View | None = None  # None when x does not come from a scene
     seed: int = 0  # of the run, for noise that outlives a step
+    step: int = 0  # finished steps of the run
     x_src: Tensor | None = None  # (B, C, h, w) encoded render of the source asset, for editing objectives
+    prompt: str = ""  # for rewards, which read it themselves
     cache: dict[str, Any] = field(default_factory=dict)  # lives as long as the run
     nfe: Counter[str] = field(default_factory=Counter)  # predictions per view this step, by network
 

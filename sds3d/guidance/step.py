@@ -80,7 +80,7 @@ def implied_target(g: Tensor, x: Tensor, w: Tensor, ratio: Tensor) -> Tensor:
 def image_gradient(objective: Objective, c: Context, g: Tensor, t: Tensor, rgb: Tensor) -> Tensor:
     """HiFA's image-space twin of g: w (alpha / sigma) (I - Dec(x0)) (B, 3, H, W) on the rendered sRGB image I.
 
-    Zhu et al., "HiFA" (arXiv 2305.18766), eq. 9, without the objective's `image_weight`. x0 is the implied target of g,
+    Zhu et al., "HiFA" (arXiv 2305.18766), without the objective's `image_weight`. x0 is the implied target of g,
     so that every objective has one; for SDS it is the prior's prediction. Costs one decoding.
     """
     with torch.no_grad():
