@@ -18,8 +18,10 @@ from sds3d.config import apply, flatten, load_preset, read_yaml, to_dict, unknow
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
 from sds3d.files import digest
-from sds3d.guidance import GUIDANCE
+from sds3d.guidance import GUIDANCE, Objective
 from sds3d.guidance.critic import CriticConfig
+from sds3d.guidance.regions import Regions
+from sds3d.guidance.wrapper import NamedWrapper
 from sds3d.priors import ORACLE, PRIORS
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
@@ -61,7 +63,9 @@ class Settings:
     source: str = ""  # folder of the finished run to start from and edit
     source_prompt: str = ""  # what that run shows; its prompt unless given
     source_digest: str = ""  # of its scene, filled in
-    regions: tuple[str, ...] = ()  # prompts of the regions, for guidance that mixes them
+    regions: tuple[str, ...] = ()  # prompts of parts of the object, each with its mask
+    region_masks: tuple[str, ...] = ()  # such as "y>0.2 x<0" or "rest" (guidance.regions); one alone: a plain mask
+    region_mix: Literal["sum", "mean"] = "sum"
     seed: int = 0
     preset: str = "default"
     prior: str = "embedded"
@@ -84,6 +88,7 @@ class Settings:
     export: ExportConfig = field(default_factory=ExportConfig)
     scene_options: Any = None
     guidance_options: Any = None
+    base_options: Any = None  # of the objective that the guidance wraps, where it does
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("views", 1), ("size", 0), ("checkpoint_every", 1), ("preview_every", 1)):
@@ -96,6 +101,11 @@ class Settings:
         for name in self.formats:
             if name not in FORMATS:
                 raise unknown("format", name, FORMATS)
+        if self.regions and len(self.regions) != len(self.region_masks):
+            raise UserError(
+                f"{len(self.regions)} regions want as many region_masks, not {len(self.region_masks)}: "
+                "give them in the same order, as --set 'region_masks=y>0.2,rest'"
+            )
         if not 0 <= self.random_background <= 1:
             raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
 
@@ -104,7 +114,18 @@ class Settings:
         values = to_dict(self)
         values[self.scene] = values.pop("scene_options") or {}
         values[self.guidance] = values.pop("guidance_options") or {}
-        return values
+        base = values.pop("base_options")
+        return values if base is None else values | {self.guidance_options.base: base}
+
+    @property
+    def objective(self) -> Objective:
+        """The chosen guidance, over its base where it wraps one, in regions where there are any."""
+        chosen: Objective = self.guidance_options
+        if self.base_options is not None:
+            chosen = replace(self.guidance_options, over=self.base_options)
+        if not self.region_masks:
+            return chosen
+        return Regions(chosen, self.region_masks, bool(self.regions), self.region_mix)
 
     @property
     def hash(self) -> str:
@@ -144,7 +165,7 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     mine = _aliases(overrides, scene, guidance)
     if "prior" in mine:
         mine["prior"] = _anchor(str(mine["prior"]))
-    _refuse_unused(mine, scene, guidance)
+    _refuse_unused(mine, scene, guidance, str({**base, **mine}.get(f"{guidance}.base", _default_base(guidance))))
     if source and scene != base["scene"]:
         raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
     image = chosen.get("image")
@@ -187,7 +208,8 @@ def from_values(values: Mapping[str, Any]) -> Settings:
 def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """The settings with the options of the chosen scene and guidance, or their defaults."""
     scene, guidance = (options.get(n) or _options(n) for n in (settings.scene, settings.guidance))
-    return replace(settings, scene_options=scene, guidance_options=guidance)
+    base = options.get(guidance.base) or _options(guidance.base) if isinstance(guidance, NamedWrapper) else None
+    return replace(settings, scene_options=scene, guidance_options=guidance, base_options=base)
 
 
 def _options(name: str) -> Any:
@@ -202,7 +224,7 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
         head, _, rest = key.partition(".")
         if rest and (head in SCENES or head in GUIDANCE):
             by_name.setdefault(head, {})[rest] = value
-        elif head in ("scene_options", "guidance_options"):
+        elif head in ("scene_options", "guidance_options", "base_options"):
             raise unknown_setting(key, ("scene", "guidance"))
         else:
             plain[key] = value
@@ -218,10 +240,16 @@ def _aliases(values: Mapping[str, Any], scene: str, guidance: str) -> dict[str, 
     return renamed
 
 
-def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str) -> None:
+def _default_base(guidance: str) -> str:
+    """The objective that this guidance wraps, or its own name."""
+    kind = GUIDANCE.get(guidance)
+    return kind.base if kind is not None and issubclass(kind, NamedWrapper) else guidance
+
+
+def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str, base: str) -> None:
     """An option of something not chosen is a mistake when the user wrote it (and fine in a preset)."""
     for key in values:
         head, dot, _ = key.partition(".")
         for kind, names, name in (("scene", SCENES, scene), ("guidance", GUIDANCE, guidance)):
-            if dot and head in names and head != name and name in names:
+            if dot and head in names and head not in (name, base) and name in names:
                 raise UserError(f"{key} has no effect: the {kind} is {name!r}; add --{kind} {head} or leave it out")

@@ -33,7 +33,7 @@ def create_critic(settings: Settings, prior: Prior, scene: Scene) -> LoraCritic 
 
 def check_source(settings: Settings) -> None:
     """UserError when the guidance edits a finished run and there is none."""
-    if settings.guidance_options.source and not settings.source:
+    if settings.objective.source and not settings.source:
         raise UserError(f"guidance {settings.guidance!r} edits a finished run: give its folder with --source RUN")
 
 

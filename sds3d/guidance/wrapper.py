@@ -1,12 +1,14 @@
-"""An objective around another one."""
+"""An objective around another one, given or named."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
+from sds3d.errors import UserError, unknown
 from sds3d.guidance.base import Call, Context, Objective, State
 
 
@@ -72,3 +74,25 @@ class Wrapper:
 
     def geometry_loss(self, g: Tensor, c: Context) -> Tensor | None:
         return self.inner.geometry_loss(g, c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedWrapper(Wrapper):
+    """A wrapper whose inner objective is chosen by its name in GUIDANCE.
+
+    Args:
+        base: the name.
+        over: that objective with the user's options; None takes its defaults.
+    """
+
+    base: str = "sds"
+    over: InitVar[Objective | None] = None
+
+    def __post_init__(self, over: Objective | None) -> None:
+        from sds3d.guidance import GUIDANCE  # which holds this class
+
+        if self.base not in GUIDANCE:
+            raise unknown("guidance", self.base, GUIDANCE)
+        if issubclass(GUIDANCE[self.base], NamedWrapper):
+            raise UserError(f"the base of a guidance must be a plain one, not {self.base!r}: choose sds, vsd, csd...")
+        object.__setattr__(self, "inner", GUIDANCE[self.base]() if over is None else over)
