@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, State
+from sds3d.guidance.base import Call, Context, State, guided
 from sds3d.guidance.ism import ISM
 
 
@@ -23,7 +23,7 @@ class CSM(ISM):
     summary: ClassVar[str] = "the classifier direction on an inverted render, without random noise (TV-3DG)"
 
     def calls(self, c: Context, states: Mapping[str, State]) -> list[Call]:
-        return [Call("pos"), Call("null")]
+        return [*super().calls(c, states), Call("null")]
 
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
-        return self.cfg * (e[Call("pos")] - e[Call("null")])
+        return guided(e, self.cfg) - e[Call("null")]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, State
+from sds3d.guidance.base import Call, Context, State, guided
 from sds3d.guidance.csm import CSM
 
 
@@ -32,5 +32,6 @@ class VPCSM(CSM):
         return [Call("image"), Call("noimage"), Call("nullimage")]
 
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
-        image, text, empty = e[Call("image")], e[Call("noimage")], e[Call("nullimage")]
-        return self.cfg * (text - empty) + self.image_cfg * (image - text)
+        text = e[Call("noimage")]
+        prompt = guided(e, self.cfg, "noimage", "nullimage") - e[Call("nullimage")]
+        return prompt + self.image_cfg * (e[Call("image")] - text)
