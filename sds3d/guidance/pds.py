@@ -43,9 +43,10 @@ def coefficients(t: Tensor, stride: int, schedule: Schedule, like: Tensor) -> tu
     """psi and chi (B, 1, 1, 1) for integer t (B,), from z = (x_t' - c0 x0 - c1 x_t) / std with t' = t - stride.
 
     c0 and c1 are those of DDPM's posterior mean (Ho et al. 2020, eq. 7), beta_t = 1 - alpha_t^2 / alpha_{t-1}^2.
+    There is no step from t = 0: it takes those of t = 1.
     """
     (alpha, sigma), (alpha_p, sigma_p), (alpha_1, _) = (
-        schedule.alpha_sigma((t - back).clamp(min=0), like) for back in (0, stride, 1)
+        schedule.alpha_sigma((t.clamp(min=1) - back).clamp(min=0), like) for back in (0, stride, 1)
     )
     beta = 1 - (alpha / alpha_1) ** 2
     std = beta.sqrt() * sigma_p / sigma

@@ -31,4 +31,4 @@ class RFDS(SDS):
     def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor:
         if not self.random_weight:
             return g
-        return g * torch.randn(len(g), generator=c.generator).sigmoid().to(g).view(-1, 1, 1, 1)
+        return g * torch.randn(len(g), generator=c.generator).to(g).sigmoid().view(-1, 1, 1, 1)

@@ -11,8 +11,12 @@ from sds3d.guidance.base import View
 
 
 def surface_depth(view: View, size: int) -> tuple[Tensor, Tensor]:
-    """Mean depth of what is covered, and the coverage, (B, size, size) each at pixel centres of that size."""
-    pair = torch.cat([view.alpha * view.depth, view.alpha], 1)
+    """Mean depth of what is covered, and the coverage, (B, size, size) each at pixel centres of that size.
+
+    Attached to the view's depth alone.
+    """
+    alpha = view.alpha.detach()
+    pair = torch.cat([alpha * view.depth, alpha], 1)
     seen = F.interpolate(pair, size=(size, size), mode="bilinear", antialias=size < pair.shape[-1])
     return seen[:, 0] / seen[:, 1].clamp_min(1e-6), seen[:, 1]
 
