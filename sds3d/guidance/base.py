@@ -156,6 +156,8 @@ class Distillation(Objective):
         lo, hi = self.cfg_interval
         if not (0 <= self.rescale <= 1 and 0 <= lo <= hi <= 1):
             raise UserError("guidance rescale is a share between 0 and 1, cfg_interval two rising shares of T")
+        if not hasattr(self, "cfg") and (self.rescale, self.cfg_interval, self.perp_neg) != (0, (0, 1), 0):
+            raise UserError("rescale, cfg_interval and perp_neg act on guidance of a scale cfg, which this one has not")
 
     def needs(self) -> frozenset[str]:
         """Names of the conditions to prepare in Context.conds."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Distillation, State
+from sds3d.guidance.base import Call, Context, Distillation, State, guided
 from sds3d.guidance.manifold import corrective
 from sds3d.guidance.tensors import denoised
 
@@ -33,4 +33,4 @@ class LMCSDS(Distillation):
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
         state, null = states["t"], e[Call("null")]
         pull = (corrective(c)(c.x, state.t).to(c.x) - denoised(state, null)) * state.alpha / state.sigma
-        return self.cfg * (e[Call("pos")] - null) + pull
+        return guided(e, self.cfg) - null + pull

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.guidance.base import Call, Context, Objective, State, View, replaced
+from sds3d.guidance.surface import unproject
 from sds3d.guidance.wrapper import Wrapper
 
 REST = "rest"
@@ -114,11 +115,9 @@ def coordinates(view: View) -> Tensor:
     there under the region's prompt.
     """
     n, _, _, size = view.depth.shape
-    origins, directions = view.cameras.rays(size)
-    along = directions / (directions * view.cameras.forward[:, None]).sum(-1, keepdim=True)
-    depth = torch.where(view.alpha > 0.5, view.depth, view.cameras.distance.view(-1, 1, 1, 1))
-    points = origins + along * depth.detach().reshape(n, -1, 1)  # (B, H W, 3)
+    depth = torch.where(view.alpha > 0.5, view.depth, view.cameras.distance.to(view.depth).view(-1, 1, 1, 1))
+    points = unproject(view.cameras, depth[:, 0].detach())  # (B, H, W, 3)
     ticks = (torch.arange(size, device=points.device) + 0.5) / size
     v, u = torch.meshgrid(ticks, ticks, indexing="ij")
     plane = torch.stack([u, v]).expand(n, -1, -1, -1).to(points)
-    return torch.cat([points.transpose(1, 2).reshape(n, 3, size, size), plane], 1)
+    return torch.cat([points.permute(0, 3, 1, 2), plane], 1)
