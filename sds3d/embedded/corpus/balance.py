@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def fair_share(noun: str, objects: int) -> float:
 def plan(entries: list[Entry], views: int) -> list[Job]:
     """Images of every object, in an order that only the names decide."""
     count = Counter(e.noun for e in entries)
-    parts: Counter[str] = Counter()
+    parts: defaultdict[str, float] = defaultdict(float)
     for e in entries:
         parts[e.noun] += _part(e)
     return [
