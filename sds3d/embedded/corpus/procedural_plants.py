@@ -71,14 +71,8 @@ def tree(rng: Rng) -> Made:
         middle = crown.reshape(-1, 3).mean(0)
         parts.append(Part(join(*(ball(middle + r * 1.02 * k, 0.09, n=9) for k in d)), c))
         extra = "with red apples" if fruit == "red" else f"with {fruit} fruit"
-    also = (
-        ("autumn tree",)
-        if word in ("orange", "red", "yellow")
-        else ("round tree",)
-        if word == "green"
-        else ("blossoming tree",)
-    )
-    return named("tree", word, extra, also, plain=word == "green"), assemble(parts)
+    kind = {"green": "round", "orange": "autumn", "red": "autumn", "yellow": "autumn"}.get(word, "blossoming")
+    return named("tree", word, extra, (f"{kind} tree",), plain=word == "green"), assemble(parts)
 
 
 def _pine(rng: Rng) -> tuple[list[Part], list[Part], Array]:
