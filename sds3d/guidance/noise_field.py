@@ -48,12 +48,11 @@ def visible(c: Context, texels: int) -> tuple[Tensor, Tensor, Tensor]:
     size = c.x.shape[-1]
     edge = 2 / (FILL * size * texels)
     depth, coverage = (v.detach() for v in surface_depth(c.view, 2 * texels * size))
-    index = (unproject(c.view.cameras, depth) / edge).floor().long()
+    seen = coverage > OPAQUE
+    index = (unproject(c.view.cameras, depth)[seen] / edge).floor().long()
     index = (index + (1 << BITS - 1)).clamp(0, (1 << BITS) - 1)
-    key = index[..., 0] << 2 * BITS | index[..., 1] << BITS | index[..., 2]
-    owner = torch.arange(len(key), device=key.device).view(-1, 1, 1).expand(key.shape)
-    seen = (torch.stack([owner, key], -1)[coverage > OPAQUE]).T
-    packed = torch.unique(seen[0] << 3 * BITS | seen[1])  # up to 2^9 views
+    key = index[:, 0] << 2 * BITS | index[:, 1] << BITS | index[:, 2]
+    packed = torch.unique(seen.nonzero()[:, 0] << 3 * BITS | key)  # up to 2^9 views
     views, voxels = packed >> 3 * BITS, packed & ((1 << 3 * BITS) - 1)
     axes = torch.stack([voxels >> 2 * BITS, voxels >> BITS, voxels], -1) & ((1 << BITS) - 1)
     centres = (axes - (1 << BITS - 1) + 0.5).to(depth) * edge
