@@ -105,3 +105,8 @@ def close(a: Tensor, b: Tensor, atol: float = 1e-10) -> bool:
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """(B, 1, 1, 1)"""
     return (a * b).flatten(1).sum(1).view(-1, 1, 1, 1)
+
+
+def exponent(gap: Tensor, covariance: Tensor) -> Tensor:
+    """log N(gap; 0, covariance) but for a constant."""
+    return -0.5 * gap @ torch.linalg.inv(covariance) @ gap

@@ -27,6 +27,7 @@ def test_published_defaults() -> None:
     assert close(middle.g, middle.e["pos"] - 0.5 * middle.e["null"] - 0.5 * middle.e["neg"]) and middle.cost == (3, 0)
     assert close(late.g, late.e["pos"] - late.e["neg"]) and late.cost == (2, 0)
     assert called(CSD(), start) == ["null", "pos"] and called(CSD(), late) == ["neg", "pos"]
+    assert CSD().needs() == {"pos", "null", "neg"}
 
 
 def test_sum_of_the_coefficients_is_zero() -> None:

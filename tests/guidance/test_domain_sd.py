@@ -13,6 +13,7 @@ def test_formula_and_cost() -> None:
     pos = s.e["pos"]
     assert close(s.g, s.state.sigma**2 * (2 * (pos - s.e["null"]) + 3 * (pos - s.e["critic"])))
     assert s.cost == (2, 1) and called(DomainSD(), s) == ["critic", "null", "pos"]
+    assert DomainSD().needs() == {"pos", "null", "critic"}
     assert (DomainSD().a, DomainSD().b, DomainSD().weight) == (3.75, 3.75, "sds") and DomainSD.critic
 
 

@@ -16,7 +16,7 @@ def test_formula_branches_per_view() -> None:
     domain = null - (1 - low) * s.e["neg"]
     assert close(s.g, s.state.sigma**2 * (3 * (s.e["pos"] - null) + domain))
     assert s.cost == (3, 0)
-    assert NFSD().cfg == 7.5 and NFSD().threshold == 0.2
+    assert NFSD().cfg == 7.5 and NFSD().threshold == 0.2 and NFSD().needs() == {"pos", "null", "neg"}
 
 
 def test_the_negative_prompt_is_not_asked_where_no_view_needs_it() -> None:

@@ -16,7 +16,7 @@ def test_formula_and_cost(scale: float) -> None:
     null, pos = s.e["null"], s.e["pos"]
     assert close(s.g, s.state.sigma**2 * (null + scale * (pos - null) - s.n))
     assert s.cost == (2, 0)
-    assert SDS().cfg == 100 and SDS().weight == "sds"
+    assert SDS().cfg == 100 and SDS().weight == "sds" and SDS().needs() == {"pos", "null"}
 
 
 @pytest.mark.parametrize(("scale", "name"), [(1.0, "pos"), (0.0, "null")])

@@ -6,15 +6,13 @@ import math
 
 import pytest
 import torch
-from objective_lab import Lab, Step, called, close, images
+from objective_lab import Lab, Step, called, exponent, images
 from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.guidance import VSD, distill_gradient
-from sds3d.guidance.base import State
 from sds3d.guidance.critic import OracleCritic
-from sds3d.guidance.density_ratio import FLOOR, fit, log_ratio, summary
-from sds3d.guidance.statistics import running_mean
+from sds3d.guidance.density_ratio import FLOOR
 from sds3d.guidance.uni_instruct import DIVERGENCES, UniInstruct
 from sds3d.priors.oracle import gaussian
 from sds3d.schedule import cosine
@@ -42,11 +40,6 @@ def test_o25_reverse_kl_is_vsd() -> None:
     assert torch.equal(s.g, lab.step(VSD()).g) and s.cost == (2, 1)
     assert called(UniInstruct(), s) == ["critic", "null", "pos"] and UniInstruct.critic
     assert (UniInstruct().cfg, UniInstruct().divergence, UniInstruct().limit) == (7.5, "jensen_shannon", 10)
-
-
-def exponent(gap: Tensor, covariance: Tensor) -> Tensor:
-    """log N(gap; 0, covariance) but for a constant."""
-    return -0.5 * gap @ torch.linalg.inv(covariance) @ gap
 
 
 def expected_ratio(s: Step, guided: Tensor) -> Tensor:
@@ -78,36 +71,6 @@ def test_default_divergence_and_the_limit() -> None:
     r = expected_ratio(s, guided).clamp(1 / 1.5, 1.5)
     assert ((r == 1.5) | (r == 1 / 1.5)).any()
     assert torch.allclose(s.g, s.state.sigma**2 * r / (1 + r) * (guided - s.e["critic"]), rtol=1e-6)
-
-
-def test_log_ratio_of_known_gaussians_by_level() -> None:
-    """On 4x4 pixels a cell averages four, so that its noise has a quarter of the variance."""
-    generator = torch.Generator().manual_seed(1)
-    z = torch.randn(3, 1, 4, 4, generator=generator, dtype=torch.float64)
-    q, p = torch.randn(2, 4, generator=generator, dtype=torch.float64)
-    root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
-    t = torch.tensor([100, 500, 900])
-    alpha, sigma = cosine().alpha_sigma(t, z)
-    found = log_ratio(State(z, t, alpha, sigma, None), q, p, root @ root.T)
-    for i in range(3):
-        a, b = alpha[i].item(), sigma[i].item()
-        spread = a**2 * (root @ root.T + FLOOR * torch.eye(4)) + b**2 / 4 * torch.eye(4)
-        seen = summary(z[i : i + 1])[0]
-        expected = exponent(seen - a * q, spread) - exponent(seen - a * p, spread)
-        assert found[i].item() == pytest.approx(expected.item())
-
-
-def test_statistics_run_over_the_steps_and_ignore_what_is_not_finite() -> None:
-    cache: dict = {}
-    values = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0]), torch.tensor([float("nan"), 0.0])]
-    means = [running_mean(cache, "a", v, 0.5) for v in values]
-    assert torch.equal(means[0], values[0])
-    assert torch.allclose(means[1], torch.tensor([7 / 3, 14 / 3])) and torch.equal(means[2], means[1])
-    x, target = images(4), images(4, seed=1)
-    render, wanted, covariance = fit({}, x, target, 0.9)
-    assert close(render, x.flatten(1).mean(0)) and close(wanted, target.flatten(1).mean(0))
-    both = torch.cat([x.flatten(1) - render, target.flatten(1) - wanted])
-    assert close(covariance, both.T @ both / 8)
 
 
 def test_o25_kl_decays_with_the_squared_difference_of_the_scores() -> None:

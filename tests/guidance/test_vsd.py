@@ -16,6 +16,7 @@ def test_formula_and_cost() -> None:
     assert close(s.g, s.state.sigma**2 * (null + 3 * (pos - null) - s.e["critic"]))
     assert s.cost == (2, 1)
     assert VSD().cfg == 7.5 and VSD().weight == "sds" and VSD.critic
+    assert VSD().needs() == {"pos", "null", "critic"}
 
 
 @pytest.mark.parametrize(("scale", "names"), [(1.0, ["critic", "pos"]), (7.5, ["critic", "null", "pos"])])
