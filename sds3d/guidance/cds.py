@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.guidance.base import Call, Context, Distillation, Predictions, State, guided, guided_calls, q_sample
+from sds3d.guidance.base import (
+    Call,
+    Context,
+    Distillation,
+    Predictions,
+    State,
+    guided,
+    guided_calls,
+    negative_calls,
+    q_sample,
+)
 from sds3d.guidance.evaluate import evaluate
 from sds3d.guidance.noise import run_fixed
 from sds3d.guidance.paths import state_at, ve_step
@@ -49,7 +59,9 @@ class CDS(Distillation):
         """ "t" and "s", whose noise is e^s(x_t)."""
         schedule, scale = c.prior.schedule, self.scale(c.progress)
         states = {"t": q_sample(c.x, t, self.noise(c, t), schedule)}
-        eps = guided(Predictions(evaluate(guided_calls(scale), states, c), states, c, self), scale)
+        calls = guided_calls(scale)
+        answers = evaluate([*calls, *negative_calls(calls, self)], states, c)
+        eps = guided(Predictions(answers, states, c, self), scale)
         low, high = self.gap
         gap = low + (high - low) * torch.rand(len(t), generator=c.generator).to(t.device)
         s = (t - (gap * schedule.steps).long()).clamp(min=0)

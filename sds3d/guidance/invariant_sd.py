@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.guidance.base import Call, Context, Distillation, State
+from sds3d.guidance.base import Call, Context, Distillation, State, guided, replaced
 from sds3d.guidance.evaluate import predict
 from sds3d.guidance.paths import ddim_step, state_at
 
@@ -51,4 +51,5 @@ class InvariantSD(Distillation):
         pos = s.noise
         assert pos is not None
         factor = (s.sigma / s.alpha) / (t.sigma / t.alpha)
-        return factor * (e[Call("pos", "s")] - pos) + self.cfg * (pos - e[Call("null")])
+        prompt = guided(replaced(e, {Call("pos"): pos}), self.cfg) - e[Call("null")]
+        return factor * (e[Call("pos", "s")] - pos) + prompt
