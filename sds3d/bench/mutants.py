@@ -81,7 +81,9 @@ def test_file(name: str) -> Path:
     return own
 
 
-def measure(names: Iterable[str] = (), jobs: int = 2, tell: Callable[[Verdict], None] = lambda v: None) -> list[Verdict]:
+def measure(
+    names: Iterable[str] = (), jobs: int = 2, tell: Callable[[Verdict], None] = lambda v: None
+) -> list[Verdict]:
     """The verdict on each objective, all of GUIDANCE by default; `tell` hears each as it is reached."""
     _import_once()
     known = [*GUIDANCE, *shared_parts()]
@@ -104,7 +106,9 @@ def shared_parts() -> list[str]:
 
 def _source(name: str) -> tuple[str, str | None]:
     """Name of the module and of the class to mutate."""
-    return (GUIDANCE[name].__module__, GUIDANCE[name].__name__) if name in GUIDANCE else (f"sds3d.guidance.{name}", None)
+    return (
+        (GUIDANCE[name].__module__, GUIDANCE[name].__name__) if name in GUIDANCE else (f"sds3d.guidance.{name}", None)
+    )
 
 
 def judge(name: str, module: str, class_name: str | None, test: Path, jobs: int) -> Verdict:
@@ -131,9 +135,7 @@ def judge(name: str, module: str, class_name: str | None, test: Path, jobs: int)
     return verdict
 
 
-def _run(
-    todo: Sequence[Mutation], test: Path, module: str, jobs: int, limit: float
-) -> Iterator[tuple[Mutation, int]]:
+def _run(todo: Sequence[Mutation], test: Path, module: str, jobs: int, limit: float) -> Iterator[tuple[Mutation, int]]:
     """(mutation, pytest's exit code) as the children end; -1 where one ran past `limit` seconds or crashed."""
     waiting, running = list(reversed(todo)), list[_Job]()
     while waiting or running:

@@ -173,5 +173,3 @@ def _scatter(x: Tensor) -> Image.Image:
     for point in x.clamp(-SPAN, SPAN).tolist():
         dot(point, 1.5, RED)
     return image
-
-

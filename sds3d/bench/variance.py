@@ -64,6 +64,9 @@ class Profile:
 
 
 def show(ratio: float) -> str:
+    """Below 1e-9 is rounding: no noise within a run."""
+    if ratio < 1e-9:
+        return "0"
     return f"{ratio:.3g}" if math.isfinite(ratio) else "> draws"
 
 
@@ -99,19 +102,25 @@ def profile(run: Distiller, x: Tensor, draws: int, levels: Sequence[float] = LEV
             View(cameras, frame.alpha, frame.depth),
             run.settings.seed,
             x_src=x_src,
+            prompt=run.settings.prompt,
         )
         t = run.prior.schedule.timestep(torch.full((draws,), level)).to(device)
         found.append(estimate(distill_gradient(run.objective, context, t)[0], level))
     return tuple(found)
 
 
+@torch.no_grad()
+def own_picture(prior: Prior, prompt: str) -> Tensor:
+    """x (1, C, h, w) that the prior itself draws, seen from VIEW."""
+    drawn = imagine(prior, prompt, views=1, rows=1, elevation=float(VIEW.elevation[0]))[0]  # (1, 3, H, W)
+    return prior.encode(drawn.to(prior.device))
+
+
 def measure(
     guidance: Sequence[str], prior: Prior, prompt: str, overrides: dict[str, Any], draws: int = 64
 ) -> Iterator[Profile]:
     """Profiles at the prior's own picture of `prompt`; an objective that cannot run here says why."""
-    drawn = imagine(prior, prompt, views=1, rows=1, elevation=float(VIEW.elevation[0]))[0]  # (1, 3, H, W)
-    with torch.no_grad():
-        x = prior.encode(drawn.to(prior.device))
+    x = own_picture(prior, prompt)
     for name in guidance:
         try:
             run = prepare(resolve(prompt, {**overrides, "guidance": name}), prior)
