@@ -55,7 +55,8 @@ class ISD(Distillation):
 
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
         noimage = e.get(Call("noimage"))
-        if noimage is not None and Call("image") in e:
-            e = replaced(e, {Call("image"): noimage + self.adapter(c) * (e[Call("image")] - noimage)})
+        if noimage is not None:
+            image = e.get(Call("image"), noimage)
+            e = replaced(e, {Call("image"): noimage + self.adapter(c) * (image - noimage)})
         control = "noimage" if self.control == "prompt" else "nullimage"
         return guided(e, self.cfg, "image", "nullimage") - e[Call(control)]

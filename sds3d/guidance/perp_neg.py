@@ -24,7 +24,7 @@ def view_weights(cameras: Cameras) -> dict[str, Tensor]:
     view is pushed away more and more, and the front view all the while. Front at the front and side at the side are 0
     to 1e-3.
     """
-    off = ((cameras.azimuth.double() + 180) % 360 - 180).abs()  # (B,) degrees from the front
+    off = 180 - (cameras.azimuth.double() % 360 - 180).abs()  # (B,) degrees from the front
     ahead, r = off < 90, 1 - off.remainder(90.0) / 90
     r = torch.where(off < 180, r, torch.zeros_like(r))
     front = torch.where(ahead, _decay(4, -2.426, r), _decay(1, 0.967, r))

@@ -72,7 +72,7 @@ class Regions(Wrapper):
         """(K, B, 1, h, w) masks at the resolution of x, divided as the mode says."""
         if c.view is None:
             raise ValueError("regions need Context.view: their masks depend on the camera")
-        masks = region_masks(self.masks, c.view, c.x.shape[-2:]).to(c.x)
+        masks = region_masks(self.masks, c.view, c.x[0, 0].shape).to(c.x)
         if self.mode == "mean":
             return masks / len(masks)
         total = masks.sum(0)
