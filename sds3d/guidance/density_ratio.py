@@ -28,12 +28,12 @@ def log_ratio(state: State, render: Tensor, target: Tensor, covariance: Tensor) 
     """
     alpha, sigma = state.alpha.flatten(1), state.sigma.flatten(1)  # (B, 1)
     rows, columns = _grid(state.z)
-    cell = state.z.shape[-2] * state.z.shape[-1] / (rows * columns)
+    cell = state.z[0, 0].numel() / (rows * columns)
     unit = torch.eye(len(render), dtype=render.dtype, device=render.device)
     spread = alpha[..., None] ** 2 * (covariance + FLOOR * unit) + sigma[..., None] ** 2 / cell * unit  # (B, F, F)
     gap = alpha * (render - target)  # (B, F)
     offset = summary(state.z) - alpha * (render + target) / 2
-    return (gap * torch.linalg.solve(spread, offset)).sum(-1)
+    return (gap * torch.linalg.solve(spread, offset)).sum(1)
 
 
 def fit(cache: dict[str, Any], x: Tensor, target: Tensor, memory: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,4 +45,4 @@ def fit(cache: dict[str, Any], x: Tensor, target: Tensor, memory: float) -> tupl
 
 
 def _grid(x: Tensor) -> tuple[int, int]:
-    return min(GRID, x.shape[-2]), min(GRID, x.shape[-1])
+    return min(GRID, x.shape[2]), min(GRID, x.shape[3])
