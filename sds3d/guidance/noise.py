@@ -20,7 +20,7 @@ def run_fixed(c: Context, bins: int = 0, name: str = "run-noise") -> Tensor:
         return torch.randn(shape, generator=stream(c.seed, name)).to(c.x).expand(c.x.shape)
     if c.view is None:
         raise ValueError("noise by view bin needs Context.view")
-    index = (c.view.cameras.azimuth.cpu().double() % 360 / 360 * bins).long().clamp(max=bins - 1)
+    index = (c.view.cameras.azimuth.cpu().double() % 360 / 360 * bins).long() % bins
     return torch.stack([torch.randn(shape, generator=stream(c.seed, name, int(i))) for i in index]).to(c.x)
 
 
@@ -34,7 +34,7 @@ def shared(c: Context, t: Tensor, noise: Tensor) -> dict[str, State]:
     return {"t": q_sample(c.x, t, noise, c.prior.schedule), "src": q_sample(c.x_src, t, noise, c.prior.schedule)}
 
 
-def refined(c: Context, t: Tensor, noise: Tensor, rounds: int, cond: str = "pos") -> Tensor:
+def refined(c: Context, t: Tensor, noise: Tensor, rounds: int, cond: str) -> Tensor:
     """n <- e_cond(alpha x + sigma n), `rounds` times from `noise`: the noise that the prior finds in the render.
 
     RFDS-Rev (arXiv 2406.03293) writes it as n + (1 - s) (v + x - n) with the velocity v at flow time s, which is e.

@@ -30,4 +30,4 @@ class RFDSRev(RFDS):
             raise UserError("rfds_rev.rounds must not be negative")
 
     def noise(self, c: Context, t: Tensor) -> Tensor:
-        return refined(c, t, super().noise(c, t), self.rounds)
+        return refined(c, t, super().noise(c, t), self.rounds, "pos")

@@ -50,7 +50,7 @@ def test_o26_rounds_converge_to_the_noise_that_the_prior_confirms() -> None:
     assert state.noise is not None
     ratio = state.sigma**2 / (0.49 * state.alpha**2 + state.sigma**2)
     limit = state.sigma / state.alpha * (desk.x - mu) / 0.49
-    assert close(refined(c, desk.t, state.noise, 1) - limit, ratio * (state.noise - limit))
-    assert close(refined(c, desk.t, state.noise, 60), limit)
+    assert close(refined(c, desk.t, state.noise, 1, "pos") - limit, ratio * (state.noise - limit))
+    assert close(refined(c, desk.t, state.noise, 60, "pos"), limit)
     g = desk.step(RFDSRev(cfg=1.0, rounds=60, random_weight=False)).g
     assert g.abs().max() < 1e-10
