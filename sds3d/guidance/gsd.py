@@ -52,8 +52,8 @@ class GSD(FieldNoise, SDS):
 
 def pairs(view: View, angle: float) -> tuple[Tensor, Tensor]:
     """Each view with the nearest other one, where that is within `angle` degrees: indices (P,), (P,)."""
-    cosine = view.cameras.forward @ view.cameras.forward.T - 4 * torch.eye(len(view.cameras), device=view.depth.device)
-    best, nearest = cosine.max(-1)
+    cosine = (view.cameras.forward @ view.cameras.forward.T).fill_diagonal_(-torch.inf)
+    best, nearest = cosine.max(1)
     first = (best >= torch.cos(torch.deg2rad(best.new_tensor(angle)))).nonzero()[:, 0]
     return first, nearest[first]
 
@@ -65,7 +65,8 @@ def disagreement(g: Tensor, view: View, first: Tensor, second: Tensor) -> Tensor
     where, behind = project(view.cameras[second], points)
     other = torch.cat([g, depth[:, None].detach(), coverage[:, None].detach()], 1)[second]
     warped = F.grid_sample(other, where[:, None].to(other), align_corners=False)[:, :, 0]  # (P, C + 2, h w)
-    seen, covered = warped[:, -2].detach(), warped[:, -1].detach()
+    there, seen, covered = warped.split((g.shape[1], 1, 1), 1)
+    seen, covered = seen[:, 0].detach(), covered[:, 0].detach()
     mask = (coverage[first].flatten(1) > OPAQUE) & (covered > OPAQUE) & (behind.detach() < seen + SLACK)
-    apart = 1 - F.cosine_similarity(g[first].flatten(2), warped[:, :-2], dim=1)
+    apart = 1 - F.cosine_similarity(g[first].flatten(2), there, dim=1)
     return ((apart * mask).sum(1) / mask.sum(1).clamp_min(1)).sum() / len(g)

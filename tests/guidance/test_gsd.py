@@ -116,6 +116,17 @@ def test_what_the_other_view_does_not_see_is_left_out() -> None:
     assert disagreement(torch.cat([painted(view)[:1], -painted(view)[1:]]), view, FIRST, SECOND) == 0
 
 
+@pytest.mark.parametrize("bare", [0, 1])
+def test_what_one_of_them_does_not_cover_is_left_out(bare: int) -> None:
+    """Gradients are opposite on the left half only, where one of the two views is transparent."""
+    view = plane(cameras(20.0, 20.0), SIZE)
+    g, half = painted(view), SIZE // 2
+    g[1, :, :, :half] *= -1
+    assert disagreement(g, view, FIRST, SECOND) > 0.4
+    view.alpha[bare, :, :, :half] = 0
+    assert disagreement(g, view, FIRST, SECOND) < 1e-3
+
+
 def test_pairs_are_nearest_views_within_the_angle() -> None:
     view = ball(cameras(0.0, 25.0, 90.0, 250.0, elevation=0.0), 8)
     first, second = pairs(view, 70.0)
