@@ -117,6 +117,14 @@ def _sqrt(p: float, time: Times) -> tuple[float, float]:
     return level, level
 
 
+def _flow(p: float, time: Times) -> tuple[float, float]:
+    """tan(pi t / 2) falls geometrically from hi to lo: it is sigma / alpha of the cosine schedule, so every step takes
+    the same share of the way along the probability-flow ODE (dx = (x - x0) d log lambda)."""
+    ends = [math.log(math.tan(math.pi / 2 * min(t, 1 - 1e-3))) for t in (max(time.hi, 1e-3), max(time.lo, 1e-3))]
+    level = 2 / math.pi * math.atan(math.exp(ends[0] + (ends[1] - ends[0]) * p))
+    return level, level
+
+
 def _two_stage(p: float, time: Times) -> tuple[float, float]:
     """ProlificDreamer's drop: t_max falls from hi to hi_end at half of the way."""
     return time.lo, time.hi if p < 0.5 else min(time.hi, time.hi_end)
@@ -138,6 +146,7 @@ TIME_POLICIES: dict[str, Callable[[float, Times], tuple[float, float]]] = {
     "uniform": _uniform,
     "linear": _linear,
     "sqrt": _sqrt,
+    "flow": _flow,
     "two_stage": _two_stage,
     "band": _band,
     "piecewise": _piecewise,

@@ -123,3 +123,13 @@ def test_sampled_times_fill_their_band(policy: str, p: float) -> None:
 def test_impossible_times_are_refused(options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         Times(**options)
+
+
+def test_flow_takes_equal_shares_of_the_ode_on_the_cosine_schedule():
+    time = Times(policy="flow", hi=0.98, lo=0.2)
+    schedule = cosine()
+    t = schedule.timestep(torch.tensor([time.band(p)[0] for p in (0.0, 0.25, 0.5, 0.75, 1.0)]))
+    alpha, sigma = schedule.alpha_sigma(t, t.double())
+    ratio = (sigma / alpha).log()
+    assert ratio.diff().max() / ratio.diff().min() == pytest.approx(1, abs=0.06)  # whole timesteps, offset s = 0.008
+    assert time.band(0.0)[0] == pytest.approx(0.98) and time.band(1.0)[0] == pytest.approx(0.2)
