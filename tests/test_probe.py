@@ -251,9 +251,9 @@ def test_captions_that_fit_several_pictures_do_not_count_against_them(labels: Le
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
-    recipe = Recipe(lr=1.0, warmup=10)
+    recipe = Recipe(lr=1.0, warmup=10, decay=0.5)
     rates = [learning_rate(step, 100, recipe) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] and rates[100] == pytest.approx(0)
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[50] == 1 and rates[75] == 0.5 and rates[100] == 0
 
 
 def test_the_azimuth_loss_knows_which_pictures_are_mirrored(pictures: Pictures) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from sds3d.errors import UserError, unknown
 from sds3d.probe.model import ProbeNet, Seen, fit, mean_states
 from sds3d.probe.words import find_noun, find_nouns
+
+if TYPE_CHECKING:
+    from sds3d.priors.minilm import MiniLMEncoder
 
 WEIGHTS = Path(__file__).parent / "weights"
 BATCH = 256
@@ -86,7 +89,7 @@ class Probe:
 
     def score(self, images: Tensor, prompt: str) -> Tensor:
         """(B,) cosine with the whole prompt; it needs the text encoder's package."""
-        return self.embed(images) @ self.net.sentences(sentence(prompt).to(self.device))[0].cpu()
+        return self.embed(images) @ self.net.sentences(sentences([prompt]).to(self.device))[0].cpu()
 
     def _at(self, noun: str) -> int:
         if noun not in self.known:
@@ -106,15 +109,17 @@ def degrees(direction: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder() -> Any:
+def _encoder() -> MiniLMEncoder:
     from sds3d.priors.minilm import MiniLMEncoder
 
-    return MiniLMEncoder(max_tokens=32)
+    encoder = MiniLMEncoder(max_tokens=32)
+    encoder.tokenizer.enable_padding()  # to the longest of a batch only
+    return encoder
 
 
-def sentence(prompt: str) -> Tensor:
-    """(1, 384) mean token state of a prompt."""
-    return mean_states(*_encoder()([prompt]))
+def sentences(prompts: list[str]) -> Tensor:
+    """(n, 384) mean token states of n prompts."""
+    return mean_states(*_encoder()(prompts))
 
 
 def load_config(folder: Path = WEIGHTS) -> dict[str, Any]:

@@ -17,23 +17,20 @@ from sds3d.files import replacing, write_bytes
 from sds3d.probe.album import COLOUR_NAMES, Pictures, draw_album, load_album
 from sds3d.probe.card import write_card
 from sds3d.probe.ceiling import measure
-from sds3d.probe.judge import load_config, load_probe
-from sds3d.probe.model import ProbeNet, mean_states
+from sds3d.probe.judge import load_config, load_probe, sentences
+from sds3d.probe.model import ProbeNet
 from sds3d.probe.train import Lesson, Recipe, fresh, lesson, train
 from sds3d.probe.words import aliases, related
 
 
-def sentence_vectors(sentences: list[str], cache: Path) -> dict[str, Tensor]:
+def sentence_vectors(wanted: list[str], cache: Path) -> dict[str, Tensor]:
     """Mean MiniLM states by sentence; those in `cache` are not encoded again."""
     known: dict[str, Tensor] = torch.load(cache, weights_only=True) if cache.is_file() else {}
-    missing = sorted(set(sentences) - set(known))
+    missing = sorted(set(wanted) - set(known), key=lambda s: (len(s), s))  # batches of like length need little padding
+    for i in range(0, len(missing), 128):
+        batch = missing[i : i + 128]
+        known |= dict(zip(batch, sentences(batch), strict=True))
     if missing:
-        from sds3d.priors.minilm import MiniLMEncoder
-
-        encoder = MiniLMEncoder(max_tokens=32)
-        for i in range(0, len(missing), 128):
-            batch = missing[i : i + 128]
-            known |= dict(zip(batch, mean_states(*encoder(batch)), strict=True))
         with replacing(cache) as temporary:
             torch.save(known, temporary)
     return known

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 0.05
     warmup: int = 100
+    decay: float = 0.4  # share of the steps in which the learning rate falls to zero
     caption: float = 0.5  # weights of the losses beside the noun's
     colour: float = 0.4
     azimuth: float = 1.0
@@ -120,8 +120,8 @@ def caption_loss(
 
 
 def learning_rate(step: int, total: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    return recipe.lr * min(1.0, (step + 1) / recipe.warmup) * (1 + cos(pi * step / total)) / 2
+    """Linear warm-up, plateau, linear fall: a run may be cut short by lowering its total."""
+    return recipe.lr * min(1.0, (step + 1) / recipe.warmup, (total - step) / max(1.0, recipe.decay * total))
 
 
 def fresh(recipe: Recipe, lesson: Lesson, **size: Any) -> ProbeNet:
