@@ -28,7 +28,7 @@ from sds3d.streams import stream
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"widths": (8, 8, 16, 16), "blocks": (0, 0, 1), "hidden": 32, "dimension": 16}
-RECIPE = Recipe(images=32 * 24, batch=32, lr=6e-3, warmup=4, report=8)
+RECIPE = Recipe(images=32 * 32, batch=32, lr=6e-3, warmup=4, decay=0.8, report=8)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -278,10 +278,10 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     labels: Lesson, trained: tuple[ProbeNet, list[dict]], tmp_path: Path
 ) -> None:
     first = train(fresh(RECIPE, labels, **SMALL), labels, RECIPE, tmp_path / "train.pt")
-    next(first), next(first)
+    next(first), next(first)  # the checkpoint of step 16 is there
     net = fresh(RECIPE, labels, **SMALL)
     records = list(train(net, labels, RECIPE, tmp_path / "train.pt"))
-    assert [r["step"] for r in records] == [24] and records[0]["noun"] == trained[1][-1]["noun"]
+    assert [r["step"] for r in records] == [24, 32] and records[-1]["noun"] == trained[1][-1]["noun"]
     for a, b in zip(net.parameters(), trained[0].parameters(), strict=True):
         assert torch.equal(a, b)
 
