@@ -42,7 +42,8 @@ LEGEND = """## How the numbers were made
 - **Ring** (`sds3d bench toy`): points in the plane under a mixture of eight Gaussians, three of which are the prompt's.
   Hit: share of the points within three standard deviations of one of the three. Modes: how many of the three have a
   tenth of the points. Spread: 1 is the mixture's own, 0 a single point. Bias: distance of the means, on a ring of
-  radius 0.6. Noise levels are uniform over the whole run here, and the guidance scale is 2.
+  radius 0.6. The noise level falls in a line and the guidance scale is 1.5, where there is one: objectives without a
+  term that holds on to the data (csd) leave the ring.
 - **Compare** (`sds3d compare`): the same prompt, seeds, cameras and number of network evaluations for all. Variance is
   the trace of the gradient's covariance over its squared mean at a picture of the prior's own (`sds3d bench variance`).
   R@1 and R@5: the probe's first, or first five, nouns hold the prompt's. Janus: views from behind taken for the front.

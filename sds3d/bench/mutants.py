@@ -121,7 +121,7 @@ def judge(name: str, module: str, class_name: str | None, test: Path, jobs: int)
         return Verdict(name, problem=f"tests/guidance/{test.name} fails without any mutation")
     limit = max(LEAST, PATIENCE * (time.perf_counter() - began))
     verdict = Verdict(name)
-    todo = mutations(inspect.getsource(importlib.import_module(module)), class_name, state_names(source))
+    todo = list(mutations(inspect.getsource(importlib.import_module(module)), class_name, state_names(source)))
     for mutation, code in _run(todo, test, module, jobs, limit):
         verdict.mutants += 1
         if code != PASSED:

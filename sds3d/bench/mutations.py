@@ -24,7 +24,7 @@ class Mutation:
         return f"{self.before} -> {self.after}"
 
 
-def mutations(source: str, class_name: str | None, states: frozenset[str] = frozenset()) -> list[Mutation]:
+def mutations(source: str, class_name: str | None, states: frozenset[str] = frozenset()) -> Iterator[Mutation]:
     """All mutations of the class in its module and of the module's functions that it reaches by name, or, where no
     class is named, of everything in the module.
 
@@ -34,15 +34,13 @@ def mutations(source: str, class_name: str | None, states: frozenset[str] = froz
     tree = ast.parse(source)
     functions = _reached(tree, class_name)
     swaps = _swaps(functions, states)
-    found = []
     for site, change in _sites(functions, swaps):
         changed = copy.deepcopy(tree)
         node = _at(changed, site)
         new = change(copy.deepcopy(node))
         _Replace(node, new).visit(changed)
         text = ast.unparse(ast.fix_missing_locations(changed))
-        found.append(Mutation(site.lineno, ast.unparse(site), ast.unparse(new), text))
-    return found
+        yield Mutation(site.lineno, ast.unparse(site), ast.unparse(new), text)
 
 
 Change = Callable[[ast.expr], ast.expr]

@@ -29,7 +29,8 @@ from sds3d.view.pictures import tile
 MODES, RADIUS, STD = 8, 0.6, 0.06
 LABELS = ("cat", "cat", "cat", "bird", "dog", "dog", "fish", "fish")  # of the modes, around the ring
 PROMPT, NEGATIVE, SOURCE = "cat", "dog", "dog"
-POINTS, STEPS, CFG = 128, 500, 2.0
+POINTS, STEPS, CFG = 128, 500, 1.5
+TIMES = Times("linear", jitter=0.2)  # falling noise, as in most runs
 LR = (0.03, 0.003)  # Adam, at the start and at the end
 KERNEL = 0.06  # width of the critic's kernel around each point
 START = 0.5  # spread of the points before the first step
@@ -97,7 +98,7 @@ def _descend(objective: Objective, n: int, steps: int, seed: int) -> tuple[Tenso
     names = objective.needs() | ({"critic"} if objective.critic else frozenset())
     table = Conditions(prior, PROMPT, NEGATIVE, names, False, source=SOURCE, reference=reference)
     conds = table.at(orbit(n), torch.ones(n, 3))
-    times, cache, count = Times("uniform"), dict[str, Any](), 0
+    times, cache, count = TIMES, dict[str, Any](), 0
     adam = torch.optim.Adam([x], lr=LR[0])
     for step in range(steps):
         progress = step / steps
