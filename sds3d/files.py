@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,3 +35,12 @@ def write_bytes(path: Path, data: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def digest(path: Path) -> str:
+    """Eight hex digits of a file's content; UserError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.blake2b(file.read(), digest_size=4).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from sds3d.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -57,42 +60,94 @@ WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "lambda": lambda a, s: s / a,
     "alpha": lambda a, s: a,
     "fantasia3d": lambda a, s: a * s**2,
+    "flow": lambda a, s: (a + s) / a,  # 1 / (1 - flow time): eps residuals as flow-matching velocities (OBJECTIVES 2.8)
 }
 
 
-def _uniform(p: float, hi: float, lo: float) -> tuple[float, float]:
-    return lo, hi
+@dataclass(frozen=True)
+class Times:
+    """Which noise levels are asked, as shares of T, over the progress of a run."""
+
+    policy: str = "sqrt"  # a name in TIME_POLICIES
+    hi: float = 0.98
+    lo: float = 0.02
+    hi_end: float = 0.5  # where hi goes with "band" (in a line) and "two_stage" (at half of the way)
+    lo_end: float = 0.02  # where lo goes with "band"
+    knots: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)  # progress at which "piecewise" has its levels
+    levels: tuple[float, ...] = (0.98, 0.692, 0.404, 0.212)  # straight lines between them; default: CFD on SD
+    anneal: float = 1.0  # share of the run after which the policy has reached its end
+    jitter: float = 0.02  # least width of the band
+
+    def __post_init__(self) -> None:
+        if self.policy not in TIME_POLICIES:
+            raise unknown("time.policy", self.policy, TIME_POLICIES)
+        if not 0 <= self.lo < self.hi <= 1:
+            raise UserError(f"time.lo and time.hi need 0 <= lo < hi <= 1, not {self.lo} and {self.hi}")
+        if not 0 <= self.lo_end <= self.hi_end <= 1:
+            raise UserError(f"time.lo_end and time.hi_end rise within [0, 1], not {self.lo_end} and {self.hi_end}")
+        if not 0 < self.anneal <= 1:
+            raise UserError(f"time.anneal is a share of the run above 0 and up to 1, not {self.anneal}")
+        rising = all(a < b for a, b in zip(self.knots, self.knots[1:], strict=False))
+        if len(self.knots) != len(self.levels) or not rising or not all(0 <= v <= 1 for v in self.levels):
+            raise UserError("time.knots must rise, and time.levels needs as many shares of T between 0 and 1")
+
+    def band(self, progress: float) -> tuple[float, float]:
+        """The policy's (low, high) at `progress` in [0, 1], as shares of T."""
+        return TIME_POLICIES[self.policy](min(progress / self.anneal, 1.0), self)
+
+    def sample(self, progress: float, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) shares of T: uniform in the band, which is widened to `jitter` below its upper end."""
+        low, high = self.band(progress)
+        low = max(min(low, high - self.jitter), 0.0)
+        return low + (high - low) * torch.rand(n, generator=generator)
 
 
-def _linear(p: float, hi: float, lo: float) -> tuple[float, float]:
-    level = hi + (lo - hi) * p
+def _uniform(p: float, time: Times) -> tuple[float, float]:
+    return time.lo, time.hi
+
+
+def _linear(p: float, time: Times) -> tuple[float, float]:
+    level = time.hi + (time.lo - time.hi) * p
     return level, level
 
 
-def _sqrt(p: float, hi: float, lo: float) -> tuple[float, float]:
+def _sqrt(p: float, time: Times) -> tuple[float, float]:
     """HiFA's annealing: t = t_min + (t_max - t_min)(1 - sqrt p)."""
-    level = lo + (hi - lo) * (1 - math.sqrt(p))
+    level = time.lo + (time.hi - time.lo) * (1 - math.sqrt(p))
     return level, level
 
 
-def _two_stage(p: float, hi: float, lo: float) -> tuple[float, float]:
-    """ProlificDreamer's drop: t_max falls from hi to 0.5 at half of the run."""
-    return lo, hi if p < 0.5 else min(hi, 0.5)
+def _flow(p: float, time: Times) -> tuple[float, float]:
+    """tan(pi t / 2) falls geometrically from hi to lo: it is sigma / alpha of the cosine schedule, so every step takes
+    the same share of the way along the probability-flow ODE (dx = (x - x0) d log lambda)."""
+    ends = [math.log(math.tan(math.pi / 2 * min(t, 1 - 1e-3))) for t in (max(time.hi, 1e-3), max(time.lo, 1e-3))]
+    level = 2 / math.pi * math.atan(math.exp(ends[0] + (ends[1] - ends[0]) * p))
+    return level, level
+
+
+def _two_stage(p: float, time: Times) -> tuple[float, float]:
+    """ProlificDreamer's drop: t_max falls from hi to hi_end at half of the way."""
+    return time.lo, time.hi if p < 0.5 else min(time.hi, time.hi_end)
+
+
+def _band(p: float, time: Times) -> tuple[float, float]:
+    """Both ends in straight lines: MVDream .98 -> .02 and .98 -> .5, ScaleDreamer .5 -> .02 and .98 -> .5."""
+    return time.lo + (time.lo_end - time.lo) * p, time.hi + (time.hi_end - time.hi) * p
+
+
+def _piecewise(p: float, time: Times) -> tuple[float, float]:
+    """Straight lines through (knots, levels), constant before the first knot and after the last."""
+    level = float(np.interp(p, time.knots, time.levels))
+    return level, level
 
 
 # progress p in [0, 1] -> the band of t / T to draw from.
-TIME_POLICIES: dict[str, Callable[[float, float, float], tuple[float, float]]] = {
+TIME_POLICIES: dict[str, Callable[[float, Times], tuple[float, float]]] = {
     "uniform": _uniform,
     "linear": _linear,
     "sqrt": _sqrt,
+    "flow": _flow,
     "two_stage": _two_stage,
+    "band": _band,
+    "piecewise": _piecewise,
 }
-
-
-def sample_times(
-    policy: str, p: float, n: int, generator: torch.Generator, hi: float = 0.98, lo: float = 0.02, jitter: float = 0.02
-) -> Tensor:
-    """(n,) fractions of T at progress p: uniform in the policy's band, which is at least `jitter` wide."""
-    low, high = TIME_POLICIES[policy](p, hi, lo)
-    low = max(min(low, high - jitter), 0.0)
-    return low + (high - low) * torch.rand(n, generator=generator)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sds3d.cli.app import app
 from sds3d.embedded.corpus import names_glest, names_sweethome, names_zeroad
 from sds3d.embedded.corpus.attribution import attribution
-from sds3d.embedded.corpus.build import CHUNK, build_corpus, plan
-from sds3d.embedded.corpus.captions import plain_captions, variant_captions
+from sds3d.embedded.corpus.balance import plan
+from sds3d.embedded.corpus.build import CHUNK, build_corpus
+from sds3d.embedded.corpus.captions import FRAMES, framed, plain_captions, variant_captions
 from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, thin
 from sds3d.embedded.corpus.colours import colour_names, colour_phrase
 from sds3d.embedded.corpus.names import COLOURS, clean, head_noun, with_article
-from sds3d.embedded.corpus.render import photograph, probe
+from sds3d.embedded.corpus.render import Job, photograph, probe
+from sds3d.embedded.corpus.shards import SHARD
 from sds3d.embedded.corpus.sheet import corpus_sheet
 from sds3d.embedded.corpus.variants import main_materials, normalise, recolour, rematerial
 from sds3d.errors import UserError
@@ -86,10 +91,24 @@ def test_captions_name_the_noun_and_the_colour() -> None:
     thing = replace(entry(name="oak armchair", noun="armchair"), also=("seat",))
     captions = plain_captions(thing, "brown")
     assert {"an armchair", "an oak armchair", "a chair", "a brown armchair", "a brown chair"} <= set(captions)
-    red = variant_captions(replace(thing, also=("wooden seat", "green seat")), "red")
-    assert all(c.startswith("a red ") for c in red)
+    red = variant_captions(replace(thing, also=("wooden seat", "green seat")), "recolour", "red")
+    assert all(c.startswith("a red ") or c.endswith(" painted red") for c in red)
     assert not any("wooden" in c or "green" in c for c in red)  # what the variant no longer is
-    assert variant_captions(entry(name="white horse", noun="horse"), "wooden") == ["a wooden horse"]
+    assert variant_captions(entry(name="white horse", noun="horse"), "material", "wooden") == [
+        "a horse made of wood", "a wooden horse",
+    ]  # fmt: skip
+
+
+def test_the_plain_word_is_for_what_people_mean_by_it() -> None:
+    old = replace(entry("zeroad", name="roman house", noun="house"), category="building", also=("house", "old house"))
+    assert plain_captions(old, None) == ["a roman house", "an ancient house", "an old house"]
+    dead = replace(entry("megaglest", name="dead tree", noun="tree"), category="plant")
+    assert plain_captions(dead, "brown") == ["a dead tree", "a brown dead tree"]
+    assert "a house" in plain_captions(entry(name="red house", noun="house"), None)
+
+
+def test_frames_keep_the_words() -> None:
+    assert [framed("an orange ufo", f) for f in FRAMES[::3]] == ["a photo of an orange ufo", "orange ufo"]
 
 
 # colours and variants
@@ -146,11 +165,30 @@ def test_split_is_stable_and_about_the_right_size() -> None:
     assert abs(np.mean(flags) - HELDOUT) < 0.01  # three standard deviations are 0.008
 
 
+def test_images_per_noun_grow_as_the_square_root_of_its_objects_between_two_bounds() -> None:
+    entries = [
+        entry(id=f"{noun}{i}", noun=noun) for noun, n in (("anvil", 1), ("sofa", 16), ("tree", 100)) for i in range(n)
+    ]
+    images: Counter[str] = Counter()
+    for job in plan(entries, 40):
+        images[next(e.noun for e in entries if e.key == job.key)] += job.images
+    assert images["anvil"] == 150 and images["sofa"] == pytest.approx(600, rel=0.02) and images["tree"] == 1200
+    assert Job("x", 60).split(3) == (30, 10) and Job("x", 20).split(0)[0] == 20
+
+
+def test_another_seed_makes_other_objects(tmp_path: Path) -> None:
+    first, other = (catalogue(tmp_path, ["procedural"], seed) for seed in (0, 1))
+    assert len(first) == len(other) > 6000
+    assert not {e.key for e in first} & {e.key for e in other}
+    mugs = [next(e for e in entries if e.key.startswith("procedural:mug/07")) for entries in (first, other)]
+    assert mugs[0].load()[0].corners.tobytes() != mugs[1].load()[0].corners.tobytes()
+
+
 def test_rare_nouns_get_more_views_and_crowds_are_thinned() -> None:
     crowd = [entry("zeroad", f"s{i}", "roman soldier", "soldier") for i in range(100)]
     kept = thin([*crowd, entry(id="only", noun="anvil")])
     assert len(kept) == 41
-    views = {j.key: j.views for j in plan(kept, 40)}
+    views = {j.key: j.images for j in plan(kept, 40)}
     assert views["sweethome:only"] > 40 > views[next(k for k in views if k.startswith("zeroad"))]
 
 
@@ -167,7 +205,7 @@ def test_unknown_source_is_a_user_error(tmp_path: Path) -> None:
 
 def test_small_build_is_complete_and_repeatable(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    options: dict[str, Any] = dict(sources=["procedural"], views=4, limit=3, processes=1)
+    options: dict[str, Any] = dict(sources=["procedural"], views=2, limit=3, processes=1)
     first = build_corpus(
         tmp_path / "a", tmp_path, progress=lambda done, total, what: seen.append((done, total, what)), **options
     )
@@ -183,16 +221,21 @@ def test_small_build_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert len(objects) == 3 and sum(o["images"] for o in objects) == first["images"]
     assert index["caption"].shape == (len(images), 4) and index["caption"].max() == len(captions) - 1
     assert (index["heldout"] == np.array([o["heldout"] for o in objects])[index["object"]]).all()
+    assert index["weight"].dtype == np.float32 and index["weight"].mean() == pytest.approx(1, abs=1e-5)
+    assert images[0].nbytes * SHARD + 1024 < 2**26  # a full shard with its header
     assert (images[images[..., 3] == 0] == (255, 255, 255, 0)).all()
     assert (images[..., 3] > 128).mean((1, 2)).min() > 0.02
     for owner, record in enumerate(objects):
         assert any(record["noun"] in captions[c] for c in index["caption"][index["object"] == owner].ravel())
     assert corpus_sheet(tmp_path / "a", tmp_path / "sheet.png", rows=1, columns=3).stat().st_size > 1000
     assert not list(tmp_path.glob("*.partial*"))
+    shown = CliRunner().invoke(app, ["prior", "corpus", "--out", str(tmp_path / "a"), "--sheet"])
+    assert shown.exit_code == 0 and "drawing" not in shown.output
+    assert [p.name for p in (tmp_path / "a/sheets").iterdir()] == ["procedural.png"]
 
 
 def test_interrupted_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options: dict[str, Any] = dict(sources=["procedural"], views=2, limit=CHUNK + 1, processes=1)
+    options: dict[str, Any] = dict(sources=["procedural"], views=1, limit=CHUNK + 1, processes=1)
     whole = build_corpus(tmp_path / "a", tmp_path, **options)
     drawn: list[str] = []
 

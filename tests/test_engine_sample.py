@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from engine_helpers import ball_prior, disc
 
-from sds3d.engine.sample import ddim_step, imagine, sample
+from sds3d.engine.sample import imagine, sample
+from sds3d.guidance.paths import ddim_step
 from sds3d.priors.oracle import gaussian
 from sds3d.schedule import cosine
 from sds3d.streams import stream

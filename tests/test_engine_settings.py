@@ -10,7 +10,9 @@ from sds3d.config import preset_names, read_yaml, write_yaml
 from sds3d.engine.catalogue import LISTS, rows
 from sds3d.engine.settings import Settings, from_values, resolve
 from sds3d.errors import UserError
-from sds3d.guidance import GUIDANCE
+from sds3d.guidance import CSD, GUIDANCE
+from sds3d.guidance.regions import Regions
+from sds3d.guidance.rewardsds import RewardSDS
 from sds3d.scenes import SCENES
 
 
@@ -110,3 +112,28 @@ def test_every_listed_setting_can_be_set() -> None:
         choice = {"scene": head} if head in SCENES else {"guidance": head} if head in GUIDANCE else {}
         if key not in ("preset", "prior"):
             resolve("x", choice | {key: value})
+
+
+def test_options_of_a_wrapped_objective_stay_under_its_name_and_survive_a_resume() -> None:
+    made = resolve(
+        "a mug", {"guidance": "rewardsds", "guidance.base": "csd", "csd.anneal": "0.7", "guidance.count": "3"}
+    )
+    objective = made.objective
+    assert isinstance(objective, RewardSDS) and objective.count == 3
+    assert isinstance(objective.inner, CSD) and objective.inner.anneal == 0.7
+    assert objective.weight == "lambda"  # of the preset's csd
+    again = from_values(made.as_dict())
+    assert again == made and again.objective.inner == objective.inner  # type: ignore[attr-defined]
+    assert made.hash != resolve("a mug", {"guidance": "rewardsds", "guidance.base": "csd", "guidance.count": "3"}).hash
+    with pytest.raises(UserError, match="sds.cfg has no effect"):
+        resolve("a mug", {"guidance": "rewardsds", "guidance.base": "csd", "sds.cfg": "3"})
+
+
+def test_regions_want_a_mask_each_and_a_mask_alone_needs_no_prompt() -> None:
+    masks = {"region_masks": "y>0.2 x<0,rest"}
+    objective = resolve("a mug", {"regions": ("red", "blue"), **masks}).objective
+    assert isinstance(objective, Regions) and objective.masks == ("y>0.2 x<0", "rest")
+    assert objective.needs() == {"pos", "null", "region:0", "region:1"}
+    assert resolve("a mug", {"region_masks": "y>0"}).objective.needs() == {"pos", "null"}
+    with pytest.raises(UserError, match="1 regions want as many region_masks, not 2"):
+        resolve("a mug", {"regions": ("red",), **masks})

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from guidance_helpers import CONDS, SHAPE, ByCondition, context, gaussians, gradient, means
+from guidance_helpers import CONDS, SHAPE, ByCondition, cond, context, gaussians, gradient, means
 from torch import Tensor
 
 from sds3d.errors import UserError
@@ -236,6 +236,7 @@ def test_predictions_per_view(
 def test_needs_names_exactly_what_the_calls_use(name: str) -> None:
     objective = GUIDANCE[name]()
     c = context(images(), gaussians())
+    c.conds, c.x_src = {need: cond(0) for need in objective.needs()}, images(seed=6)
     used = set()
     for c.progress in (0.0, 0.2, 1.0):
         for t in (100, 500):

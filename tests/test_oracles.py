@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_camera_selects_the_view_and_nan_forgets_it() -> None:
     a = images(4)
     views = torch.tensor([[0.0, 0.0], [90.0, 0.0], [180.0, 0.0], [270.0, 0.0]])
     prior = finite_set(a, views=views, bandwidth=10.0)
-    assert prior.capabilities == {"camera"}
+    assert prior.capabilities == {"camera", "image"}
     z, t = images(2, seed=1), torch.tensor([800, 800])
     plain = prior.text(["", ""])
     angles = torch.tensor([[-90.0, 0.0, 40.0], [float("nan")] * 3])
@@ -226,3 +227,23 @@ def test_cond_rows_choose_their_own_label() -> None:
     both = prior.predict(z, t, Cond.cat([prior.text(["red"]), prior.text(["blue"])]))
     assert torch.allclose(both[:1], prior.predict(z[:1], t[:1], prior.text(["red"])), atol=1e-12)
     assert torch.allclose(both[1:], prior.predict(z[1:], t[1:], prior.text(["blue"])), atol=1e-12)
+
+
+def test_reference_image_selects_by_distance_and_none_forgets_it() -> None:
+    """K(r, a) = exp(-mean((r - a)^2) / (2 b^2)) multiplies the weights; as b -> 0 only the reference remains."""
+    a, z, t = images(3), images(2, seed=1), torch.tensor([700, 700])
+    prior = MixturePrior(a, torch.full((3,), 0.2).double(), image_bandwidth=0.5)
+    reference = prior.decode(a[:2] / 4)  # in gamut: decode clamps
+    plain = prior.text(["", ""])
+    asked = replace(plain, image=prior.image(reference))
+    kernel = (-(a[None] - a[:2, None] / 4).flatten(2).square().mean(-1) / (2 * 0.5**2)).exp()  # (2, 3)
+    for row in range(2):
+        by_hand = MixturePrior(a, prior.stds, weights=kernel[row])
+        expected = by_hand.predict(z[row : row + 1], t[:1], prior.text([""]))
+        assert torch.allclose(prior.predict(z, t, asked)[row : row + 1], expected, atol=1e-10)
+    nothing = replace(plain, image=prior.image(None).expand(2, -1, -1))
+    assert torch.equal(prior.predict(z, t, nothing), prior.predict(z, t, plain))
+    sharp = MixturePrior(a, prior.stds, image_bandwidth=0.01)
+    one = sharp.predict(z, t, replace(plain, image=sharp.image(sharp.decode(a[2:])).expand(2, -1, -1)))
+    nearest = int((a - sharp.encode(sharp.decode(a[2:]))).square().flatten(1).mean(1).argmin())
+    assert torch.allclose(one, gaussian(a[nearest], 0.2).predict(z, t, plain), atol=1e-10)

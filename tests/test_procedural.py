@@ -103,13 +103,13 @@ def test_same_seed_same_object(noun: str) -> None:
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_instances_differ(noun: str) -> None:
-    looks = {made(noun, seed)[1].corners.tobytes() + repr(made(noun, seed)[1].materials).encode() for seed in range(3)}
-    assert len(looks) == 3
+    looks = {made(noun, seed)[1].corners.tobytes() + repr(made(noun, seed)[1].materials).encode() for seed in range(2)}
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_geometry_is_finite_and_has_area_everywhere(noun: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         soup = made(noun, seed)[1]
         assert np.isfinite(soup.corners).all() and np.isfinite(soup.normals).all()
         assert (soup.areas() > 0).mean() > 0.99
@@ -123,7 +123,7 @@ def test_geometry_is_finite_and_has_area_everywhere(noun: str) -> None:
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_phrases_name_the_noun(noun: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         phrases = made(noun, seed)[0]
         assert phrases and len(set(phrases)) == len(phrases)
         assert phrases[-1].endswith(noun)

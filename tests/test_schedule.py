@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from sds3d.errors import UserError
 from sds3d.guidance.base import q_sample
-from sds3d.schedule import TIME_POLICIES, WEIGHTS, Schedule, cosine, sample_times, scaled_linear
+from sds3d.schedule import TIME_POLICIES, WEIGHTS, Schedule, Times, cosine, scaled_linear
 from sds3d.streams import stream
 
 CASES = [
@@ -59,31 +60,76 @@ def test_timestep_is_clamped() -> None:
 
 def test_weights_are_their_formulas() -> None:
     a, s = torch.tensor(0.6), torch.tensor(0.8)
-    expected = {"sds": 0.64, "uniform": 1.0, "lambda": 0.8 / 0.6, "alpha": 0.6, "fantasia3d": 0.6 * 0.64}
+    expected = {
+        "sds": 0.64,
+        "uniform": 1.0,
+        "lambda": 0.8 / 0.6,
+        "alpha": 0.6,
+        "fantasia3d": 0.6 * 0.64,
+        "flow": 1.4 / 0.6,
+    }
     assert {name: w(a, s).item() for name, w in WEIGHTS.items()} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("policy", "p", "band"),
+    ("time", "p", "band"),
     [
-        ("uniform", 0.7, (0.02, 0.98)),
-        ("linear", 0.5, (0.5, 0.5)),
-        ("sqrt", 0.25, (0.5, 0.5)),
-        ("sqrt", 1.0, (0.02, 0.02)),
-        ("two_stage", 0.49, (0.02, 0.98)),
-        ("two_stage", 0.5, (0.02, 0.5)),
+        (Times("uniform"), 0.7, (0.02, 0.98)),
+        (Times("linear"), 0.5, (0.5, 0.5)),
+        (Times("linear", anneal=0.5), 0.25, (0.5, 0.5)),
+        (Times("linear", anneal=0.5), 0.8, (0.02, 0.02)),
+        (Times("sqrt"), 0.25, (0.5, 0.5)),
+        (Times("sqrt"), 1.0, (0.02, 0.02)),
+        (Times("two_stage"), 0.49, (0.02, 0.98)),
+        (Times("two_stage"), 0.5, (0.02, 0.5)),
+        (Times("two_stage", hi_end=0.7, anneal=0.4), 0.2, (0.02, 0.7)),
+        (Times("band", lo=0.5), 0.0, (0.5, 0.98)),
+        (Times("band", lo=0.5), 0.25, (0.38, 0.86)),
+        (Times("band", lo=0.5, anneal=0.8), 0.9, (0.02, 0.5)),
+        (Times("piecewise"), 0.05, (0.836, 0.836)),
+        (Times("piecewise"), 0.75, (0.308, 0.308)),
+        (Times("piecewise", knots=(0.2, 0.4), levels=(0.9, 0.1)), 0.1, (0.9, 0.9)),
+        (Times("piecewise", knots=(0.2, 0.4), levels=(0.9, 0.1)), 0.5, (0.1, 0.1)),
     ],
 )
-def test_time_bands(policy: str, p: float, band: tuple[float, float]) -> None:
-    assert TIME_POLICIES[policy](p, 0.98, 0.02) == pytest.approx(band)
+def test_time_bands(time: Times, p: float, band: tuple[float, float]) -> None:
+    assert time.band(p) == pytest.approx(band)
 
 
 @pytest.mark.parametrize("policy", sorted(TIME_POLICIES))
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_sampled_times_fill_their_band(policy: str, p: float) -> None:
-    low, high = TIME_POLICIES[policy](p, 0.98, 0.02)
+    time = Times(policy)
+    low, high = time.band(p)
     low = max(min(low, high - 0.02), 0.0)
-    times = sample_times(policy, p, 4000, stream(0, "time"))
+    times = time.sample(p, 4000, stream(0, "time"))
     assert times.min() >= low and times.max() <= high
     standard_error = (high - low) / math.sqrt(12 * 4000)
     assert abs(times.mean().item() - (low + high) / 2) < 5 * standard_error
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"policy": "cosine"}, "unknown time.policy"),
+        ({"lo": 0.9, "hi": 0.2}, "time.lo and time.hi"),
+        ({"lo_end": 0.9}, "time.lo_end and time.hi_end"),
+        ({"anneal": 0.0}, "time.anneal"),
+        ({"knots": (0.0, 1.0)}, "time.levels needs as many"),
+        ({"knots": (0.0, 0.5, 0.5, 1.0)}, "time.knots must rise"),
+        ({"levels": (0.98, 0.5, 0.4, 1.2)}, "between 0 and 1"),
+    ],
+)
+def test_impossible_times_are_refused(options: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Times(**options)
+
+
+def test_flow_takes_equal_shares_of_the_ode_on_the_cosine_schedule():
+    time = Times(policy="flow", hi=0.98, lo=0.2)
+    schedule = cosine()
+    t = schedule.timestep(torch.tensor([time.band(p)[0] for p in (0.0, 0.25, 0.5, 0.75, 1.0)]))
+    alpha, sigma = schedule.alpha_sigma(t, t.double())
+    ratio = (sigma / alpha).log()
+    assert ratio.diff().max() / ratio.diff().min() == pytest.approx(1, abs=0.06)  # whole timesteps, offset s = 0.008
+    assert time.band(0.0)[0] == pytest.approx(0.98) and time.band(1.0)[0] == pytest.approx(0.2)

@@ -44,6 +44,11 @@ def generate(
     seed: int | None = SEED,
     steps: int | None = typer.Option(None, "--steps", help="Optimisation steps."),
     negative: str | None = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
+    image: Path | None = typer.Option(
+        None, "--image", help="Reference picture for image-prompted guidance.", dir_okay=False
+    ),
+    source: Path | None = typer.Option(None, "--source", help="A finished run's folder to edit.", file_okay=False),
+    region: list[str] = typer.Option([], "--region", help="Prompt of a region to mix in; may be repeated."),
     sets: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; may be repeated."
     ),
@@ -61,8 +66,9 @@ def generate(
     from sds3d.prompts import clean
 
     clean(prompt)  # an empty prompt is told before the slow imports
-    flags = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "negative": negative}
-    overrides: dict[str, Any] = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
+    flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
+    flags |= {"negative": negative, "image": image, "source": source, "regions": region or None}
+    overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make
     from sds3d.engine.settings import resolve

@@ -14,26 +14,35 @@ prior_app = typer.Typer(help="Make the embedded prior anew: its corpus, its trai
 app.add_typer(prior_app, name="prior")
 
 
-@prior_app.command(epilog="sds3d prior corpus --out corpus --limit 50")
+@prior_app.command(epilog="sds3d prior corpus --out corpus --limit 50 --sheet")
 @guarded
 def corpus(
     out: Path = typer.Option(Path("corpus"), "--out", "-o", help="Folder for the corpus."),
     cache: Path = typer.Option(Path("corpus-cache"), "--cache", help="Folder for the downloaded packages."),
     sources: list[str] | None = typer.Option(None, "--source", help="Only this source; may be repeated."),
-    views: int = typer.Option(40, "--views", min=1, help="Views of an object of average rarity."),
+    views: int = typer.Option(34, "--views", min=1, help="Scale: a noun gets 4 to 30 times as many images."),
     size: int = typer.Option(64, "--size", min=8, help="Pixels a side."),
-    seed: int = typer.Option(0, "--seed", "-s", help="Of cameras, lights and colours."),
+    seed: int = typer.Option(0, "--seed", "-s", help="Of generated objects, cameras, lights and colours."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Objects at most, to try it out."),
+    sheet: bool = typer.Option(False, "--sheet", help="Contact sheets in OUT/sheets; draws no corpus if OUT has one."),
     threads: int | None = THREADS,
 ) -> None:
     """Build the training corpus from pinned packages: download, check, render, caption, record licences."""
     use_threads(threads)
-    from sds3d.embedded.corpus.build import build_corpus
+    if not (sheet and (out / "manifest.json").is_file()):
+        from sds3d.embedded.corpus.build import build_corpus
 
-    manifest = build_corpus(
-        out, cache, sources, views, size, seed, limit, lambda done, total, what: typer.echo(f"{done}/{total} {what}")
-    )
-    typer.echo(json.dumps({k: v for k, v in manifest.items() if isinstance(v, (str, int, float))}))
+        def report(done: int, total: int, what: str) -> None:
+            typer.echo(f"{done}/{total} {what}")
+
+        manifest = build_corpus(out, cache, sources, views, size, seed, limit, report)
+        typer.echo(json.dumps({k: v for k, v in manifest.items() if isinstance(v, (str, int, float))}))
+    if sheet:
+        from sds3d.embedded.corpus.sheet import corpus_sheet
+
+        (out / "sheets").mkdir(exist_ok=True)
+        for source in json.loads((out / "manifest.json").read_text())["objects_by_source"]:
+            typer.echo(corpus_sheet(out, out / "sheets" / f"{source}.png", source=source))
 
 
 @prior_app.command(epilog="sds3d prior train --corpus corpus --out my-prior\n\nsds3d generate ... --prior my-prior")

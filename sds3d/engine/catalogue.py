@@ -42,7 +42,9 @@ def _prompts() -> list[Row]:
 
 
 def _settings() -> list[Row]:
-    own = {k: v for k, v in fields(Settings()) if k not in ("prompt", "scene_options", "guidance_options")}
+    own = {
+        k: v for k, v in fields(Settings()) if k not in ("prompt", "scene_options", "guidance_options", "base_options")
+    }
     rows = [(key, _show(value)) for key, value in own.items()]
     for name, kind in SCENES.items():
         rows += [(f"{name}.{key}", _show(value)) for key, value in fields(kind.config())]

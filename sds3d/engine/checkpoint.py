@@ -39,3 +39,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if header.get("format") != FORMAT:
         raise UserError(f"{path} has format {header.get('format')}, this sds3d reads {FORMAT}: generate it again")
     return tensors, header
+
+
+def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Entries of a checkpoint that belong to `name`, without the prefix."""
+    return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}

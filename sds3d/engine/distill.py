@@ -9,23 +9,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sds3d.camera import Cameras, sample_cameras
+from sds3d.engine.checkpoint import part
 from sds3d.engine.conditions import Conditions
 from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
+from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import Settings
+from sds3d.engine.setup import (
+    background_policy,
+    check_source,
+    create_critic,
+    create_scene,
+    load_source,
+    prepare_conditions,
+)
 from sds3d.errors import UserError
 from sds3d.guidance import Context, Objective, View, distill_gradient, surrogate
 from sds3d.guidance.critic import LoraCritic
+from sds3d.guidance.step import image_gradient
 from sds3d.priors.base import Prior
-from sds3d.scenes import SCENES
 from sds3d.scenes.base import Frame, Scene
-from sds3d.schedule import sample_times
 from sds3d.streams import stream
 
 PATIENCE = 10  # steps in a row without a finite gradient before giving up
@@ -39,7 +49,7 @@ class Record:
     total: int
     t: float  # mean share of T
     loss: float | None  # distillation loss; None when not finite
-    regulariser: float | None
+    regulariser: float | None  # of the scene, and the objective's own on its geometry
     critic_loss: float | None
     alpha: float | None  # mean coverage of the views
     skipped: bool  # not finite: the scene was left as it was
@@ -60,10 +70,11 @@ class Distiller:
     objective: Objective
     conditions: Conditions
     optimizers: Optimizers
-    critic: LoraCritic | None
+    critic: LoraCritic | SceneCritic | None
     meter: Meter
     size: int
     background: str  # a policy of draw_background
+    source: Scene | None = None  # the finished scene that this one edits, as it was
     step: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
     failures: int = 0
@@ -92,38 +103,27 @@ class Distiller:
             self.critic.remove()
 
 
-def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Entries of a checkpoint that belong to `name`, without the prefix."""
-    return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
-
-
-def create_scene(settings: Settings, device: torch.device) -> Scene:
-    return SCENES[settings.scene].create(settings.scene_options, device, stream(settings.seed, "init"))
-
-
-def prepare(settings: Settings, prior: Prior, synchronise: bool = False) -> Distiller:
-    """A run at step 0, on the prior's device; `synchronise` makes its step timings exact on CUDA."""
-    objective: Objective = settings.guidance_options
+def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder: Path | None = None) -> Distiller:
+    """A run at step 0, on the prior's device; `synchronise` makes its step timings exact on CUDA. A reference picture
+    is kept in `folder`."""
+    objective = settings.objective
+    check_source(settings)
+    source = load_source(settings, prior.device) if settings.source else None
     scene = create_scene(settings, prior.device)
-    conditions = Conditions(
-        prior,
-        settings.prompt,
-        settings.negative,
-        objective.needs(),
-        settings.view_prompts,
-        settings.camera_guidance,
-    )
+    if source is not None:
+        scene.load_state_dict(source.state_dict())
     return Distiller(
         settings=settings,
         prior=prior,
         scene=scene,
         objective=objective,
-        conditions=conditions,
+        conditions=prepare_conditions(settings, prior, objective.needs(), folder),
         optimizers=Optimizers(scene.parameters()),
-        critic=LoraCritic(prior, settings.critic, stream(settings.seed, "critic-init")) if objective.critic else None,
+        critic=create_critic(settings, prior, scene) if objective.critic else None,
         meter=Meter(prior.device, synchronise),
         size=settings.size or prior.size,
         background=background_policy(settings, prior),
+        source=source,
     )
 
 
@@ -153,21 +153,28 @@ def _step(run: Distiller) -> Record:
 
     image = frame.rgb.detach().requires_grad_()  # cuts the graph between the prior's half and the renderer's
     x = run.prior.encode(image)
-    noise = stream(settings.seed, "noise", step)
     context = Context(
         x.detach(),
         conds,
         run.prior,
-        noise,
+        stream(settings.seed, "noise", step),
         progress,
         run.critic,
         View(cameras, frame.alpha, frame.depth),
         settings.seed,
+        step,
+        x_src=_encode_source(run, cameras, background),
+        prompt=settings.prompt,
         cache=run.cache,
     )
     g, stats = distill_gradient(run.objective, context, t)
     loss = settings.guidance_weight * surrogate(x, g)
     (pixel_gradient,) = torch.autograd.grad(loss, image)
+    if run.objective.image_weight > 0:
+        twin = image_gradient(run.objective, context, g, t, image.detach())
+        pixel_gradient += settings.guidance_weight * run.objective.image_weight / len(x) * twin
+    geometry = run.objective.geometry_loss(g, context)
+    penalty = penalty if geometry is None else penalty + geometry
     meter.lap("prior")
 
     run.optimizers.zero_grad()
@@ -202,6 +209,12 @@ def _step(run: Distiller) -> Record:
     )
 
 
+@torch.no_grad()
+def _encode_source(run: Distiller, cameras: Cameras, background: Tensor) -> Tensor | None:
+    """What the edited scene showed to the same cameras when it was new, encoded."""
+    return None if run.source is None else run.prior.encode(run.source.render(cameras, run.size, background).rgb)
+
+
 def _update(run: Distiller, frame: Frame, context: Context, progress: float) -> float | None:
     """Optimisers, critic and the scene's housekeeping; returns the critic's loss."""
     settings, step, meter = run.settings, run.step, run.meter
@@ -224,13 +237,6 @@ def draw_cameras(settings: Settings, step: int) -> Cameras:
     return sample_cameras(settings.views, stream(settings.seed, "camera", step), c.elevation, c.fov, c.zoom)
 
 
-def background_policy(settings: Settings, prior: Prior) -> str:
-    """The background setting, with "auto" settled: greys for priors that are told the grey, else random colours."""
-    if settings.background != "auto":
-        return settings.background
-    return "grey" if "background" in prior.capabilities else "random"
-
-
 def draw_background(settings: Settings, step: int, policy: str) -> Tensor:
     """(B, 3) sRGB: white, or for a share of the views a uniform grey or colour ("grey", "random")."""
     views = settings.views
@@ -246,10 +252,7 @@ def draw_times(settings: Settings, progress: float, step: int) -> Tensor:
     """(B,) shares of T."""
     time = settings.time
     n = settings.views if time.per == "view" else 1
-    fraction = sample_times(
-        time.policy, progress, n, stream(settings.seed, "time", step), time.hi, time.lo, time.jitter
-    )
-    return fraction.expand(settings.views)
+    return time.sample(progress, n, stream(settings.seed, "time", step)).expand(settings.views)
 
 
 def _numbers(

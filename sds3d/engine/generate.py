@@ -15,11 +15,13 @@ import torch
 
 from sds3d import config
 from sds3d.engine import run as runs
-from sds3d.engine.distill import Distiller, Record, create_scene, distill, part, prepare
+from sds3d.engine.checkpoint import part
+from sds3d.engine.distill import Distiller, Record, distill, prepare
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
+from sds3d.engine.setup import check_source, create_scene
 from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
 from sds3d.export import export_asset
@@ -116,13 +118,14 @@ def _carry_through(
         f'"{_shorten(settings.prompt)}"  {settings.scene}, {settings.guidance}, prior {settings.prior}, '
         f"seed {settings.seed}, {device}\n  {run.folder}"
     )
+    check_source(settings)
     clock = Clock(listener, time.perf_counter() if started is None else started)
     clock.seconds["start"] = time.perf_counter() - clock.started
     with clock.stage("prior"):
         prior = load_prior(settings.prior, device)
     run.begin(force)  # only now: a prior that does not load leaves an old run alone
     with clock.stage("scene", tell=False), _noting_warnings(listener):
-        loop = prepare(settings, prior)
+        loop = prepare(settings, prior, folder=run.folder)
         if run.restore(loop):
             listener.note(f"  resumed at step {loop.step} of {settings.steps}")
     try:

@@ -20,7 +20,7 @@ from sds3d.prompts import slug
 
 PRODUCTS = ("views.png", "turntable.mp4", "turntable.gif", "report.html", "result.json")
 LOCK = ".lock"
-OWN = ("config.yaml", "metrics.jsonl", "checkpoint.safetensors", "preview/*.png", "asset*", *PRODUCTS)
+OWN = ("config.yaml", "metrics.jsonl", "checkpoint.safetensors", "reference.png", "preview/*.png", "asset*", *PRODUCTS)
 
 
 @dataclass(frozen=True)

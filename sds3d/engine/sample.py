@@ -9,26 +9,9 @@ from torch import Tensor
 
 from sds3d.camera import orbit
 from sds3d.engine.conditions import Conditions
+from sds3d.guidance.paths import ddim_step
 from sds3d.priors.base import Cond, Prior
-from sds3d.schedule import Schedule
 from sds3d.streams import stream
-
-
-def ddim_step(
-    z: Tensor, eps: Tensor, t: Tensor, s: Tensor | None, schedule: Schedule, eta: float, generator: torch.Generator
-) -> Tensor:
-    """From level t (B,) to the less noisy level s (B,), or to the clean image where s is None.
-
-    Song et al. (arXiv 2010.02502) eq. 12 and 16: eta = 0 is the deterministic ODE step, eta = 1 DDPM's ancestral one.
-    """
-    alpha, sigma = schedule.alpha_sigma(t, z)
-    clean = (z - sigma * eps) / alpha
-    if s is None:
-        return clean
-    alpha_s, sigma_s = schedule.alpha_sigma(s, z)
-    spread = eta * sigma_s / sigma * (1 - (alpha / alpha_s) ** 2).clamp(min=0).sqrt()
-    noise = torch.randn(z.shape, generator=generator).to(z) if eta > 0 else torch.zeros_like(z)
-    return alpha_s * clean + (sigma_s**2 - spread**2).clamp(min=0).sqrt() * eps + spread * noise
 
 
 @torch.no_grad()

@@ -14,35 +14,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sds3d.config import apply, flatten, load_preset, to_dict, unknown_setting
+from sds3d.config import apply, flatten, load_preset, read_yaml, to_dict, unknown_setting
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
-from sds3d.guidance import GUIDANCE
+from sds3d.files import digest
+from sds3d.guidance import GUIDANCE, Objective
 from sds3d.guidance.critic import CriticConfig
-from sds3d.priors import PRIORS
+from sds3d.guidance.regions import Regions
+from sds3d.guidance.wrapper import NamedWrapper
+from sds3d.priors import ORACLE, PRIORS
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
-from sds3d.schedule import TIME_POLICIES
+from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
-COSMETIC = ("preset", "checkpoint_every", "preview_every")  # no part of the result's identity
+# no part of the result's identity; files count by their digests
+COSMETIC = ("preset", "checkpoint_every", "preview_every", "image", "source")
 
 
 @dataclass(frozen=True)
-class TimeSettings:
-    """Which noise levels are asked, as shares of the prior's T."""
+class TimeSettings(Times):
+    """Which noise levels are asked, and how many draws a step makes."""
 
-    policy: str = "sqrt"  # a name in schedule.TIME_POLICIES
-    hi: float = 0.98
-    lo: float = 0.02
-    jitter: float = 0.02  # least width of the band
     per: Literal["view", "batch"] = "view"  # one draw per view, or one for all views of a step
-
-    def __post_init__(self) -> None:
-        if self.policy not in TIME_POLICIES:
-            raise unknown("time.policy", self.policy, TIME_POLICIES)
-        if not 0 <= self.lo < self.hi <= 1:
-            raise UserError(f"time.lo and time.hi need 0 <= lo < hi <= 1, not {self.lo} and {self.hi}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,14 @@ class CameraSettings:
 class Settings:
     prompt: str = ""
     negative: str = NEGATIVE  # what csd and nfsd push away from
+    image: str = ""  # file of the reference picture for image-prompted guidance; empty: the prior draws one
+    image_digest: str = ""  # of its content, filled in
+    source: str = ""  # folder of the finished run to start from and edit
+    source_prompt: str = ""  # what that run shows; its prompt unless given
+    source_digest: str = ""  # of its scene, filled in
+    regions: tuple[str, ...] = ()  # prompts of parts of the object, each with its mask
+    region_masks: tuple[str, ...] = ()  # such as "y>0.2 x<0" or "rest" (guidance.regions); one alone: a plain mask
+    region_mix: Literal["sum", "mean"] = "sum"
     seed: int = 0
     preset: str = "default"
     prior: str = "embedded"
@@ -86,6 +88,7 @@ class Settings:
     export: ExportConfig = field(default_factory=ExportConfig)
     scene_options: Any = None
     guidance_options: Any = None
+    base_options: Any = None  # of the objective that the guidance wraps, where it does
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("views", 1), ("size", 0), ("checkpoint_every", 1), ("preview_every", 1)):
@@ -98,6 +101,11 @@ class Settings:
         for name in self.formats:
             if name not in FORMATS:
                 raise unknown("format", name, FORMATS)
+        if self.regions and len(self.regions) != len(self.region_masks):
+            raise UserError(
+                f"{len(self.regions)} regions want as many region_masks, not {len(self.region_masks)}: "
+                "give them in the same order, as --set 'region_masks=y>0.2,rest'"
+            )
         if not 0 <= self.random_background <= 1:
             raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
 
@@ -106,7 +114,18 @@ class Settings:
         values = to_dict(self)
         values[self.scene] = values.pop("scene_options") or {}
         values[self.guidance] = values.pop("guidance_options") or {}
-        return values
+        base = values.pop("base_options")
+        return values if base is None else values | {self.guidance_options.base: base}
+
+    @property
+    def objective(self) -> Objective:
+        """The chosen guidance, over its base where it wraps one, in regions where there are any."""
+        chosen: Objective = self.guidance_options
+        if self.base_options is not None:
+            chosen = replace(self.guidance_options, over=self.base_options)
+        if not self.region_masks:
+            return chosen
+        return Regions(chosen, self.region_masks, bool(self.regions), self.region_mix)
 
     @property
     def hash(self) -> str:
@@ -117,14 +136,20 @@ class Settings:
 
 
 def default_preset(prior: str) -> str:
-    """The preset tuned for the embedded prior and its like, or the one for Stable Diffusion's size of model."""
+    """The preset tuned for the embedded prior, its like and closed-form ones, or that for Stable Diffusion's size."""
+    if prior == Settings.prior or prior.startswith(ORACLE):
+        return "default"
     index = Path(prior).expanduser() / "model_index.json"
     like = index.is_file() and "sds3d.embedded" in index.read_text(encoding="utf-8", errors="replace")
-    return "default" if prior == Settings.prior or like else "diffusers"
+    return "default" if like else "diffusers"
 
 
 def _anchor(prior: str) -> str:
     """A folder's path made absolute, so that a run can be resumed from anywhere."""
+    if prior.startswith(ORACLE):
+        from sds3d.priors.oracle_source import anchored
+
+        return anchored(prior)
     path = Path(prior).expanduser()
     return prior if prior in PRIORS or not path.exists() else str(path.resolve())
 
@@ -133,13 +158,43 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key."""
     preset = preset or default_preset(str(overrides.get("prior", Settings.prior)))
     base = load_preset(preset)
+    source = str(overrides.get("source", base.get("source", "")))
+    base |= _taken_over(source) if source else {}
     chosen = {**base, **overrides}
     scene, guidance = str(chosen.get("scene", Settings.scene)), str(chosen.get("guidance", Settings.guidance))
     mine = _aliases(overrides, scene, guidance)
     if "prior" in mine:
         mine["prior"] = _anchor(str(mine["prior"]))
-    _refuse_unused(mine, scene, guidance)
-    return from_values({**base, **mine, "prompt": clean(prompt), "preset": preset})
+    _refuse_unused(mine, scene, guidance, str({**base, **mine}.get(f"{guidance}.base", _default_base(guidance))))
+    if source and scene != base["scene"]:
+        raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
+    image = chosen.get("image")
+    files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
+    files |= {key: base[key] for key in ("source", "source_digest") if source}
+    return from_values({**base, **mine, **files, "prompt": clean(prompt), "preset": preset})
+
+
+def _file(path: str) -> Path:
+    """Absolute, so that a run can be resumed from anywhere."""
+    return Path(path).expanduser().resolve()
+
+
+def _taken_over(source: str) -> dict[str, Any]:
+    """What a run takes over from the finished run in the folder `source` that it edits, by dotted key."""
+    folder = _file(source)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"--source {source} is not a run folder: it has no config.yaml")
+    if not (folder / "result.json").is_file():
+        raise UserError(f"--source {source} is not finished: complete it with sds3d resume {source}")
+    theirs = from_values(read_yaml(folder / "config.yaml"))
+    scene = {f"{theirs.scene}.{key}": value for key, value in flatten(to_dict(theirs.scene_options)).items()}
+    return {
+        "scene": theirs.scene,
+        **scene,
+        "source": str(folder),
+        "source_prompt": theirs.prompt,
+        "source_digest": digest(folder / "checkpoint.safetensors"),
+    }
 
 
 def from_values(values: Mapping[str, Any]) -> Settings:
@@ -153,7 +208,8 @@ def from_values(values: Mapping[str, Any]) -> Settings:
 def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """The settings with the options of the chosen scene and guidance, or their defaults."""
     scene, guidance = (options.get(n) or _options(n) for n in (settings.scene, settings.guidance))
-    return replace(settings, scene_options=scene, guidance_options=guidance)
+    base = options.get(guidance.base) or _options(guidance.base) if isinstance(guidance, NamedWrapper) else None
+    return replace(settings, scene_options=scene, guidance_options=guidance, base_options=base)
 
 
 def _options(name: str) -> Any:
@@ -168,7 +224,7 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
         head, _, rest = key.partition(".")
         if rest and (head in SCENES or head in GUIDANCE):
             by_name.setdefault(head, {})[rest] = value
-        elif head in ("scene_options", "guidance_options"):
+        elif head in ("scene_options", "guidance_options", "base_options"):
             raise unknown_setting(key, ("scene", "guidance"))
         else:
             plain[key] = value
@@ -184,10 +240,16 @@ def _aliases(values: Mapping[str, Any], scene: str, guidance: str) -> dict[str, 
     return renamed
 
 
-def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str) -> None:
+def _default_base(guidance: str) -> str:
+    """The objective that this guidance wraps, or its own name."""
+    kind = GUIDANCE.get(guidance)
+    return kind.base if kind is not None and issubclass(kind, NamedWrapper) else guidance
+
+
+def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str, base: str) -> None:
     """An option of something not chosen is a mistake when the user wrote it (and fine in a preset)."""
     for key in values:
         head, dot, _ = key.partition(".")
         for kind, names, name in (("scene", SCENES, scene), ("guidance", GUIDANCE, guidance)):
-            if dot and head in names and head != name and name in names:
+            if dot and head in names and head not in (name, base) and name in names:
                 raise UserError(f"{key} has no effect: the {kind} is {name!r}; add --{kind} {head} or leave it out")

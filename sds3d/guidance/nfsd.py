@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Distillation, State
+from sds3d.guidance.base import Call, Context, Distillation, State, guided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,5 @@ class NFSD(Distillation):
         return [Call("pos"), Call("null")] + ([] if bool(low.all()) else [Call("neg")])
 
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
-        pos, null, neg = e[Call("pos")], e[Call("null")], e.get(Call("neg"))
-        domain = null if neg is None else torch.where(self.low_noise(states["t"], c), null, null - neg)
-        return self.cfg * (pos - null) + domain
+        neg, mixed = e.get(Call("neg")), guided(e, self.cfg)  # s (e_pos - e_null) + e_null
+        return mixed if neg is None else torch.where(self.low_noise(states["t"], c), mixed, mixed - neg)

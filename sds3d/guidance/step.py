@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Objective, Predictions, State
+from sds3d.guidance.base import Call, Context, Objective, Predictions, State, negative_calls
 from sds3d.guidance.evaluate import evaluate
+from sds3d.priors.codec import resize
 from sds3d.schedule import WEIGHTS
 
 
@@ -46,7 +47,9 @@ def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tenso
     c.nfe.clear()
     with torch.no_grad():
         states = objective.states(c, t)
-        e = Predictions(evaluate(objective.calls(c, states), states, c), states, c, objective)
+        calls = objective.calls(c, states)
+        answers = evaluate([*calls, *negative_calls(calls, objective)], states, c)
+        e = Predictions(answers, states, c, objective)
         state = states["t"]
         w = WEIGHTS[objective.weight](state.alpha, state.sigma)
         raw = w * objective.combine(e, states, c)
@@ -72,6 +75,19 @@ def implied_target(g: Tensor, x: Tensor, w: Tensor, ratio: Tensor) -> Tensor:
     w and ratio = sigma_t / alpha_t broadcast against x (B, C, h, w).
     """
     return x - ratio / w * g
+
+
+def image_gradient(objective: Objective, c: Context, g: Tensor, t: Tensor, rgb: Tensor) -> Tensor:
+    """HiFA's image-space twin of g: w (alpha / sigma) (I - Dec(x0)) (B, 3, H, W) on the rendered sRGB image I.
+
+    Zhu et al., "HiFA" (arXiv 2305.18766), without the objective's `image_weight`. x0 is the implied target of g,
+    so that every objective has one; for SDS it is the prior's prediction. Costs one decoding.
+    """
+    with torch.no_grad():
+        alpha, sigma = c.prior.schedule.alpha_sigma(t, c.x)
+        w = WEIGHTS[objective.weight](alpha, sigma)
+        target = c.prior.decode(implied_target(g, c.x, w, sigma / alpha))
+        return w * alpha / sigma * (rgb - resize(target, rgb.shape[-1]).to(rgb))
 
 
 def clamp_target(g: Tensor, x: Tensor, w: Tensor, ratio: Tensor, limit: float) -> Tensor:

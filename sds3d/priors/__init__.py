@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sds3d.priors.base import Prior
 
+ORACLE = "oracle:"  # how the name of a closed-form prior begins
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded" / "weights"
 
 
@@ -52,14 +53,18 @@ def load_prior(
     dtype: torch.dtype | None = None,
     checkpointing: bool = False,
 ) -> Prior:
-    """A prior by a name in PRIORS or by the path of a model folder in diffusers' format.
+    """A prior by a name in PRIORS, by the path of a model folder in diffusers' format, or "oracle:KIND:...".
 
     `dtype` None picks the precision for the device and the model's size; `checkpointing` trades time for memory in the
     backward pass through a VAE. Raises UserError for anything unknown, missing, broken or unsupported.
     """
+    name = str(name_or_path)
+    if name.startswith(ORACLE):
+        from sds3d.priors.oracle_source import load_oracle
+
+        return load_oracle(name)
     from sds3d.priors.diffusion import DiffusionPrior
 
-    name = str(name_or_path)
     folder = find_folder(name)
     return DiffusionPrior.load(folder, device, dtype, checkpointing, name if name in PRIORS else folder.name)
 
@@ -71,7 +76,7 @@ def find_folder(name: str) -> Path:
         path = Path(name).expanduser()
         if name and (path.exists() or path.name != name):
             return path
-        raise unknown("prior", name, [*PRIORS, "/path/to/folder"])
+        raise unknown("prior", name, [*PRIORS, "oracle:KIND:...", "/path/to/folder"])
     if source.folder is None:
         from sds3d.priors import hub
 
@@ -82,8 +87,11 @@ def find_folder(name: str) -> Path:
 
 
 def list_priors() -> list[Listing]:
-    """Every named prior, and whether it is there."""
-    return [Listing(name, source.summary, available(source)) for name, source in PRIORS.items()]
+    """Every named prior, and whether it is there; then the kinds of closed-form priors."""
+    from sds3d.priors.oracle_source import KINDS
+
+    named = [Listing(name, source.summary, available(source)) for name, source in PRIORS.items()]
+    return named + [Listing(f"{ORACLE}{kind}:{form}", text, True) for kind, (form, text, _) in KINDS.items()]
 
 
 def available(source: Source) -> bool:

@@ -1,7 +1,8 @@
 """Closed-form priors: the exact optimal denoiser of a labelled Gaussian mixture over images (OBJECTIVES 4.1).
 
 One formula covers a point mass, a Gaussian, a mixture and a finite set of images. They are ordinary priors: text
-selects the components that carry a label, a camera weighs them by their distance to the view they show.
+selects the components that carry a label, a camera weighs them by their distance to the view they show, an image
+prompt by their distance to the reference image.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ ANY = -1  # the label index of the null condition
 
 @dataclass(frozen=True)
 class MixturePrior:
-    """p(x) = sum_k pi_k N(a_k, c_k^2 I) under the noise of `schedule`, conditioned on labels and views.
+    """p(x) = sum_k pi_k N(a_k, c_k^2 I) under the noise of `schedule`, conditioned on labels, views and images.
 
     e(z, t) = sigma_t sum_k rho_k (z - alpha_t a_k) / v_k, with v_k = alpha_t^2 c_k^2 + sigma_t^2 and responsibilities
-    rho_k proportional to pi_k N(z; alpha_t a_k, v_k I). The null prompt keeps every component.
+    rho_k proportional to pi_k N(z; alpha_t a_k, v_k I). The null prompt keeps every component. A reference image r
+    multiplies pi_k by K(r, a_k) = exp(-mean((r - a_k)^2) / (2 b^2)), b being `image_bandwidth`.
     """
 
     means: Tensor  # (K, C, h, w)
@@ -32,6 +34,7 @@ class MixturePrior:
     labels: tuple[str, ...] = ()  # K names; empty: every prompt means all
     views: Tensor | None = None  # (K, 2) azimuth and elevation in degrees that a component shows
     bandwidth: float = 20.0  # degrees; width of the Gaussian kernel between the camera and `views`
+    image_bandwidth: float = 0.1  # root mean square over pixels in [-1, 1]; width of the kernel of image prompts
     schedule: Schedule = field(default_factory=cosine)
     name: str = "oracle"
     network: torch.nn.Module | None = None
@@ -51,7 +54,7 @@ class MixturePrior:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset() if self.views is None else frozenset({"camera"})
+        return frozenset({"image"}) if self.views is None else frozenset({"camera", "image"})
 
     def encode(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) sRGB in [0, 1] -> pixels in [-1, 1] at this prior's size."""
@@ -69,8 +72,10 @@ class MixturePrior:
         return Cond(tokens, torch.ones(len(prompts), 1, dtype=torch.bool, device=self.device))
 
     def image(self, rgb: Tensor | None) -> Tensor:
-        """See Prior.image: this prior takes no image prompt."""
-        raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+        """Tokens (B, 1, C h w): the reference images themselves; NaN for None, "no image"."""
+        if rgb is None:
+            return self.means.new_full((1, 1, self.means[0].numel()), float("nan"))
+        return self.encode(rgb).to(self.means).flatten(1)[:, None]
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The optimal eps (B, C, h, w), in the dtype of x_t but at least float32."""
@@ -92,7 +97,7 @@ class MixturePrior:
         return names.index(max(found, key=len))
 
     def _log_prior(self, cond: Cond) -> Tensor:
-        """(B, K) log pi_k, -inf where the label excludes k, plus the view kernel."""
+        """(B, K) log pi_k, -inf where the label excludes k, plus the kernels of view and reference image."""
         weights = torch.ones_like(self.stds) if self.weights is None else self.weights
         log = weights.double().log().expand(len(cond), -1)
         if self.labels:
@@ -103,6 +108,9 @@ class MixturePrior:
         if self.views is not None and cond.camera is not None:
             angle = _angle(cond.camera[:, None, :2].double(), self.views.double())  # (B, K) degrees
             log = log - 0.5 * (angle / self.bandwidth).square().nan_to_num(0.0)
+        if cond.image is not None:
+            gap = (cond.image.double() - self.means.double().flatten(1)).square().mean(-1)  # (B, K)
+            log = log - 0.5 * (gap / self.image_bandwidth**2).nan_to_num(0.0)
         return log
 
 

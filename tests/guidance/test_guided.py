@@ -8,7 +8,7 @@ from guidance_helpers import SHAPE, context, gaussians, gradient
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.guidance import SDS, VSD, Call, Distillation, distill_gradient, evaluate
+from sds3d.guidance import GUIDANCE, SDS, VSD, Call, Distillation, distill_gradient, evaluate
 from sds3d.guidance.base import State, iid_noise, q_sample
 
 
@@ -74,3 +74,17 @@ def test_defaults_are_plain_guidance_and_options_reach_other_objectives() -> Non
 def test_out_of_range(options: dict) -> None:
     with pytest.raises(UserError, match="rescale is a share .* cfg_interval two rising"):
         SDS(**options)
+
+
+def test_every_guided_objective_heeds_them_and_the_others_say_so() -> None:
+    for kind in GUIDANCE.values():
+        if issubclass(kind, Distillation) and not hasattr(kind(), "cfg"):
+            with pytest.raises(UserError, match="act on guidance of a scale cfg"):
+                kind(rescale=0.5)
+    x, t = images(), torch.tensor([300, 600, 900])
+    for name in ("sds", "nfsd", "sjc", "self_sd", "headstudio_dsd", "asd", "ism"):
+        kind, c = GUIDANCE[name], [context(x, gaussians()) for _ in range(2)]
+        for each in c:
+            each.conds["plain"] = each.conds["pos"]
+        plain, changed = (distill_gradient(o, k, t)[0] for o, k in zip((kind(), kind(rescale=0.5)), c, strict=True))
+        assert (plain - changed).abs().max() > 1e-3, name

@@ -19,37 +19,24 @@ import numpy as np
 
 from sds3d.embedded.corpus import fetch
 from sds3d.embedded.corpus.attribution import write_attribution
+from sds3d.embedded.corpus.balance import plan
 from sds3d.embedded.corpus.catalogue import SOURCES, Entry, catalogue, unit_hash
 from sds3d.embedded.corpus.render import Album, Job, Unusable, photograph
 from sds3d.embedded.corpus.shards import assemble, save_chunk
 from sds3d.render import mesh
 
+VIEWS = 34  # as in the corpus that the shipped prior learnt from
 CHUNK = 16  # objects drawn between two progress reports of a worker
-FORMAT = 1
-GENERATED = 0.5  # views of a generated object, as a share of a modelled one's
+FORMAT = 2
 Progress = Callable[[int, int, str], None]
 _entries: dict[str, Entry] = {}  # a worker's catalogue
-
-
-def plan(entries: list[Entry], views: int) -> list[Job]:
-    """Views per object: `views` for nouns with six objects, more for rarer ones, fewer for common ones, and fewer for
-    generated objects, whose number makes up for it."""
-    count = Counter(e.noun for e in entries)
-    jobs = []
-    for entry in sorted(entries, key=lambda e: unit_hash("order", e.key)):
-        generated = GENERATED if entry.source == "procedural" else 1.0
-        rarity = float(np.clip((6 / count[entry.noun]) ** 0.4, 0.35, 1.8))
-        crowded = 0.6 if count[entry.noun] > 40 else 1.0
-        own, variant = views * generated * rarity, views * generated * crowded / 4
-        jobs.append(Job(entry.key, max(2, round(own)), max(2, round(variant))))
-    return jobs
 
 
 def build_corpus(
     out: Path,
     cache: Path,
     sources: list[str] | None = None,
-    views: int = 40,
+    views: int = VIEWS,
     size: int = 64,
     seed: int = 0,
     limit: int | None = None,
@@ -58,13 +45,13 @@ def build_corpus(
 ) -> dict[str, Any]:
     """Draw the corpus into the folder `out` (replaced when done; an interrupted build goes on where it stopped).
 
-    `cache` holds the packages; `views` is the number of views of an object of average rarity; `limit` keeps that many
-    objects; `progress(done, total, what)` is called as chunks finish; `processes` defaults to the number of cores.
+    `cache` holds the packages; `views` scales the number of images (balance.py shares them out); `limit` keeps that
+    many objects; `progress(done, total, what)` is called as chunks finish; `processes` defaults to the number of cores.
     Returns the manifest. UserError if a package cannot be had or a source is unknown.
     """
     started = time.time()
     chosen = sources or list(SOURCES)
-    entries = catalogue(cache, chosen)
+    entries = catalogue(cache, chosen, seed)
     if limit is not None:
         entries = sorted(entries, key=lambda e: unit_hash("order", e.key))[:limit]
     jobs = plan(entries, views)
@@ -117,7 +104,7 @@ def _run(
     saved = os.environ.get("NUMBA_NUM_THREADS")
     os.environ["NUMBA_NUM_THREADS"] = "1"  # one process per core is enough
     try:
-        with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (cache, sources)) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (cache, sources, tasks[0][-1])) as pool:
             yield from pool.imap_unordered(_draw_chunk, tasks)
     finally:
         if saved is None:
@@ -126,8 +113,8 @@ def _run(
             os.environ["NUMBA_NUM_THREADS"] = saved
 
 
-def _start_worker(cache: Path, sources: list[str]) -> None:
-    _entries.update({e.key: e for e in catalogue(cache, sources)})
+def _start_worker(cache: Path, sources: list[str], seed: int) -> None:
+    _entries.update({e.key: e for e in catalogue(cache, sources, seed)})
 
 
 def _draw_chunk(task: Task) -> Counter[str]:

@@ -21,12 +21,15 @@ from sds3d.embedded.corpus import (
 )
 from sds3d.embedded.corpus.archive import FolderArchive, ZipArchive
 from sds3d.embedded.corpus.procedural import FRONTED, GENERATORS
+from sds3d.embedded.corpus.procedural_compositions import COMPOSITION, COMPOSITIONS
+from sds3d.embedded.corpus.procedural_kit import Generator
 from sds3d.embedded.corpus.supertuxkart import Karts
 from sds3d.embedded.corpus.zeroad import Actors
 from sds3d.errors import unknown
 from sds3d.render.mesh import Soup
 
-INSTANCES = 24  # of each procedural generator
+INSTANCES = 40  # of each procedural generator
+COMPOSED = 4  # of each two-object composition
 HELDOUT = 0.04  # share of objects kept for evaluation
 MOST = 60  # objects of one name from one source, lest soldiers and trees crowd out the rest
 CROWDED = {"shield": 16, "helmet": 16, "soldier": 40, "spearman": 24, "archer": 24, "swordsman": 24, "horseman": 24,
@@ -148,20 +151,30 @@ def supertuxkart_entries(cache: Path) -> list[Entry]:
     return entries
 
 
-def _generate(noun: str, instance: int) -> Loaded:
-    phrases, soup = GENERATORS[noun](np.random.default_rng(seed_of("procedural", noun, str(instance))))
+def _generate(make: Generator, key: str) -> Loaded:
+    phrases, soup = make(np.random.default_rng(seed_of("procedural", key)))
     return soup, tuple(phrases)
 
 
-def procedural_entries(cache: Path) -> list[Entry]:
-    return [
-        Entry(
-            "procedural", f"{noun.replace(' ', '-')}/{i:02d}", noun, noun, "procedural", "CC0-1.0",
-            "this project", partial(_generate, noun, i), (), noun in FRONTED,
-        )
+def _generated(make: Generator, noun: str, folder: str, i: int, seed: int, category: str, fronted: bool) -> Entry:
+    """The i-th object of a generator; those of another seed are other objects and are called so."""
+    key = f"{folder.replace(' ', '-')}/{i:02d}" + (f"-s{seed}" if seed else "")
+    load = partial(_generate, make, key)
+    return Entry("procedural", key, noun, noun, category, "CC0-1.0", "this project", load, (), fronted)
+
+
+def procedural_entries(cache: Path, seed: int = 0) -> list[Entry]:
+    single = [
+        _generated(GENERATORS[noun], noun, noun, i, seed, "procedural", noun in FRONTED)
         for noun in sorted(GENERATORS)
         for i in range(INSTANCES)
-    ]  # fmt: skip
+    ]
+    scenes = [
+        _generated(COMPOSITIONS[name], COMPOSITION, f"composition/{name}", i, seed, COMPOSITION, True)
+        for name in sorted(COMPOSITIONS)
+        for i in range(COMPOSED)
+    ]
+    return single + scenes
 
 
 SOURCES: dict[str, Callable[[Path], list[Entry]]] = {
@@ -174,23 +187,27 @@ SOURCES: dict[str, Callable[[Path], list[Entry]]] = {
 
 
 def thin(entries: list[Entry]) -> list[Entry]:
-    """At most MOST (or CROWDED) objects of one noun and source, chosen by hash so that the choice is stable."""
+    """At most MOST (or CROWDED) objects of one noun and source, chosen by hash so that the choice is stable;
+    generated objects are as many as they should be."""
     ranked = sorted(entries, key=lambda e: unit_hash("thin", e.key))
     counts: dict[tuple[str, str], int] = {}
     kept = []
     for entry in ranked:
         group = (entry.source, entry.noun)
-        if counts.get(group, 0) < CROWDED.get(entry.noun, MOST):
+        if entry.source == "procedural" or counts.get(group, 0) < CROWDED.get(entry.noun, MOST):
             counts[group] = counts.get(group, 0) + 1
             kept.append(entry)
     return sorted(kept, key=lambda e: e.key)
 
 
-def catalogue(cache: Path, sources: list[str] | None = None) -> list[Entry]:
-    """Every entry of the given sources (default: all), thinned, ordered by key. UserError for an unknown source."""
+def catalogue(cache: Path, sources: list[str] | None = None, seed: int = 0) -> list[Entry]:
+    """Every entry of the given sources (default: all), thinned, ordered by key; `seed` picks the generated objects.
+
+    UserError for an unknown source.
+    """
     entries: list[Entry] = []
     for source in sources or list(SOURCES):
         if source not in SOURCES:
             raise unknown("source", source, SOURCES)
-        entries += SOURCES[source](cache)
+        entries += procedural_entries(cache, seed) if source == "procedural" else SOURCES[source](cache)
     return thin(entries)

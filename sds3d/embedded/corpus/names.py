@@ -119,7 +119,6 @@ ALSO: dict[str, tuple[str, ...]] = {  # what else people type for a head noun
     "toy car": ("car",),
     "toy train": ("train",),
     "trash can": ("bin", "garbage can"),
-    "van": ("car",),
     "washbasin": ("sink",),
     "watchtower": ("tower",),
     "windmill": ("mill",),

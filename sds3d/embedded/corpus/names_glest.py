@@ -141,7 +141,7 @@ SCENERY: dict[str, Row] = {  # file name begins -> row
     "broken_statue": ("broken statue", "statue", "prop"),
     "statue": ("stone statue", "statue", "prop"),
     "vulcano": ("volcano", "volcano", "prop"),
-    "skullbone": ("skull", "skull", "prop"),
+    "skullbone": ("pile of bones", "bones", "prop"),
     "sarg_holz": ("wooden coffin", "coffin", "prop"),
     "sarg_stein": ("stone coffin", "coffin", "prop"),
     "cross": ("cross", "cross", "prop"),

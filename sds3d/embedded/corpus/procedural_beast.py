@@ -21,6 +21,7 @@ class Beast:
     deep: float = 0.27  # half-height of the body
     leg: float = 0.42  # free length below the belly
     leg_r: float = 0.095
+    stride: float = 0.2  # how far a foot stands before or behind its hip, as a share of `leg`
     neck: float = 0.34
     tilt: float = 50.0  # of the neck over the horizon, degrees
     neck_r: float = 0.17

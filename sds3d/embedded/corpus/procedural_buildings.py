@@ -81,31 +81,37 @@ def flag(at: tuple[float, float, float], rgb: Rgb, size: float = 0.22) -> list[P
 
 
 def house(rng: Rng) -> Made:
-    word, rgb = pick(rng, ("white", "white", "yellow", "blue", "red", "pink", "green", "brown", "gray", "orange"))
-    roof_word, roof_rgb = pick(rng, ("red", "red", "brown", "gray", "blue", "green", "black", "orange"), but=(word,))
-    w, d, floors = between(rng, 0.62, 0.95), between(rng, 0.55, 0.75), 2 if chance(rng, 0.35) else 1
-    h = 0.62 * floors + 0.1
-    along = "x" if chance(rng, 0.6) else "z"
-    roof, wall = gable(w, d, h, between(rng, 0.45, 0.7), along)
+    walls = ("white", "white", "white", "yellow", "yellow", "blue", "red", "pink", "green", "orange", "gray")
+    word, rgb = pick(rng, walls)
+    roof_word, roof_rgb = pick(rng, ("red", "red", "red", "brown", "gray", "blue", "green", "orange"), but=(word,))
+    door_word, door_rgb = pick(rng, ("brown", "red", "green", "blue"), but=(word, roof_word))
+    w, d, floors = between(rng, 0.66, 0.98), between(rng, 0.55, 0.75), 2 if chance(rng, 0.3) else 1
+    h = 0.66 * floors + 0.06
+    along = "x" if chance(rng, 0.65) else "z"
+    roof, wall = gable(w, d, h, between(rng, 0.42, 0.65), along, 0.09)
     parts = [Part(join(box((0, h / 2, 0), (w, h / 2, d), 0.01), wall), rgb), Part(roof, roof_rgb)]
-    pane = WINDOW if word != "blue" else shade(LAMP, 0.2)
-    parts += door((0, 0, d), 0.28, 0.46, pick(rng, ("brown", "red", "green", "blue"), but=(word,))[1])
+    pane = shade(WINDOW, -0.35) if word != "blue" else shade(LAMP, 0.2)
+    frame = WHITE if word != "white" else shade(roof_rgb, -0.15)
+    parts += door((0, 0, d), 0.34, 0.54, door_rgb)
     for f in range(floors):
-        y = 0.36 + 0.62 * f
-        front = [-0.62 * w, 0.62 * w] + ([0.0] if f else [])
-        for x in front:
-            parts += window((x, y, d), 0.11, 0.12, 0, pane)
-        for x in (-0.5 * w, 0.5 * w) if w > 0.75 else (0.0,):
-            parts += window((x, y, -d), 0.11, 0.12, 180, pane)
-        parts += window((w, y, 0), 0.12, 0.12, 90, pane) + window((-w, y, 0), 0.12, 0.12, -90, pane)
-    if chance(rng, 0.7):
-        at = (0.5 * w, h + 0.45, -0.3 * d) if along == "x" else (0.5 * w, h + 0.35, -0.3 * d)
+        y = 0.37 + 0.66 * f
+        for x in (-0.62 * w, 0.62 * w):
+            parts += window((x, y, d), 0.145, 0.155, 0, pane, frame)
+        for x in (-0.5 * w, 0.5 * w):
+            parts += window((x, y, -d), 0.145, 0.155, 180, pane, frame)
+        for z in (-0.45 * d, 0.45 * d) if d > 0.64 else (0.0,):
+            parts += window((w, y, z), 0.14, 0.155, 90, pane, frame) + window((-w, y, z), 0.14, 0.155, -90, pane, frame)
+    chimney = chance(rng, 0.75)
+    if chimney:
+        x, y, z = (0.5 * w, h + 0.5, -0.35 * d) if along == "x" else (0.45 * w, h + 0.42, -0.3 * d)
         parts += [
-            Part(box(at, (0.1, 0.32, 0.1), 0.01), (0.6, 0.28, 0.2)),
-            Part(box((at[0], at[1] + 0.33, at[2]), (0.13, 0.04, 0.13), 0.01), DARK),
+            Part(box((x, y, z), (0.12, 0.34, 0.12), 0.01), (0.62, 0.30, 0.22)),
+            Part(box((x, y + 0.35, z), (0.155, 0.05, 0.155), 0.01), DARK),
         ]
-    parts.append(Part(box((0, 0.02, d + 0.1), (0.22, 0.03, 0.12), 0.01), STONE))
-    return named("house", word, f"with {with_article(roof_word)} roof", ("cottage", "home")), assemble(parts)
+    parts.append(Part(box((0, 0.02, d + 0.12), (0.26, 0.035, 0.14), 0.01), STONE))
+    roofed = f"{with_article(roof_word)} roof"
+    more = f"house with {with_article(door_word)} door" if not chimney else f"house with {roofed} and a chimney"
+    return named("house", word, f"with {roofed}", ("cottage", "home", more)), assemble(parts)
 
 
 def barn(rng: Rng) -> Made:

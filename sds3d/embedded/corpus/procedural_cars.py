@@ -51,7 +51,7 @@ def lights(x: float, y: float, front: float, back: float, r: float = 0.08) -> li
 
 def _car_body(rng: Rng, rgb: Rgb, roof: Rgb) -> list[Part]:
     """A closed car 2 long: bodywork, cabin, wheels, lights, bumpers."""
-    hood, top, rear = between(rng, 0.3, 0.5), between(rng, 0.84, 0.98), between(rng, -0.95, -0.6)
+    hood, top, rear = between(rng, 0.3, 0.5), between(rng, 0.92, 1.06), between(rng, -0.95, -0.6)
     w = between(rng, 0.42, 0.5)
     low = [(-1, 0.2), (1, 0.2), (1.04, 0.36), (0.98, 0.47), (hood, 0.56), (rear, 0.57), (-0.98, 0.54), (-1.04, 0.42)]
     a, b = hood - 0.28, rear + 0.22
@@ -64,7 +64,7 @@ def _car_body(rng: Rng, rgb: Rgb, roof: Rgb) -> list[Part]:
     ]
     parts = [
         Part(join(side_prism(low, w, 0.05), *posts), rgb),
-        Part(side_prism(cabin, w * 0.92, 0.06), WINDOW),
+        Part(side_prism(cabin, w * 0.94, 0.06), (0.62, 0.76, 0.86) if max(rgb) < 0.3 else (0.17, 0.24, 0.32)),
         Part(
             side_prism(
                 [(a + 0.05, top - 0.08), (a - 0.04, top), (b + 0.04, top), (b - 0.05, top - 0.08)], w * 0.9, 0.06
@@ -79,8 +79,8 @@ def _car_body(rng: Rng, rgb: Rgb, roof: Rgb) -> list[Part]:
         ),
         Part(box((0, 0.38, 1.03), (0.5 * w, 0.06, 0.02), 0.01), DARK),
     ]
-    r = between(rng, 0.2, 0.25)
-    return parts + wheels(w - 0.02, r, 0.09, (-0.62, 0.62)) + lights(0.72 * w, 0.41, 1.02, -1.03)
+    r = between(rng, 0.24, 0.29)
+    return parts + wheels(w, r, 0.1, (-0.62, 0.62), (0.82, 0.83, 0.85)) + lights(0.72 * w, 0.41, 1.02, -1.03)
 
 
 def car(rng: Rng) -> Made:

@@ -20,6 +20,7 @@ from sds3d.embedded.corpus.procedural_kit import (
     Generator,
     Made,
     Part,
+    Rgb,
     Rng,
     assemble,
     between,
@@ -45,63 +46,72 @@ from sds3d.embedded.corpus.shapes import (
 
 
 def robot(rng: Rng) -> Made:
-    word, rgb = pick(rng)
+    word, rgb = pick(rng, (*COLOURS, "gray", "blue", "red", "gray", "white"))
     eye_word, eye_rgb = pick(rng, ("yellow", "red", "blue", "green"), but=(word,))
     limb = METAL if word not in ("gray", "white") else DARK
-    w, d, h = between(rng, 0.36, 0.5), between(rng, 0.24, 0.34), between(rng, 0.4, 0.52)
-    round_head = chance(rng, 0.3)
-    body = box((0, 0, 0), (w, h, d), 0.07, taper=between(rng, 0.85, 1.15))
-    head_y, hw, hh = h + 0.36, between(rng, 0.28, 0.4), between(rng, 0.24, 0.3)
-    hd = 0.28
-    head = (
-        ball((0, head_y, 0), (hw, hh * 1.15, hd), (0.8, 0.8)) if round_head else box((0, head_y, 0), (hw, hh, hd), 0.06)
-    )
-    parts = [Part(join(body, head), rgb), Part(cylinder((0, h + 0.05, 0), 0.13, 0.1), limb)]
-    face = box((0, head_y + 0.02, hd), (hw * 0.82, hh * 0.72, 0.025), 0.02)
+    w, d, h = between(rng, 0.34, 0.44), between(rng, 0.24, 0.32), between(rng, 0.36, 0.46)
+    body = box((0, 0, 0), (w, h, d), 0.07, taper=between(rng, 0.95, 1.12))
+    hw, hh, hd = between(rng, 0.34, 0.44), between(rng, 0.26, 0.32), 0.29
+    y = h + hh + 0.2  # of the middle of the head
+    rounded = chance(rng, 0.3)
+    head = ball((0, y, 0), (hw, hh * 1.1, hd), (0.7, 0.7)) if rounded else box((0, y, 0), (hw, hh, hd), 0.06)
+    parts = [Part(join(body, head), rgb), Part(cylinder((0, h + 0.1, 0), 0.13, 0.14), limb)]
+    face = box((0, y, hd + 0.01), (hw * 0.84, hh * 0.78, 0.025), 0.02)
     parts.append(Part(face, shade(BLACK, 0.08) if word != "black" else METAL))
-    e = between(rng, 0.08, 0.11)
+    e = between(rng, 0.11, 0.14)
     parts += [
-        Part(pair(ball((hw * 0.42, head_y + 0.06, hd + 0.03), (e, e, 0.05), n=14)), eye_rgb),
-        Part(box((0, head_y - 0.11, hd + 0.03), (hw * 0.5, 0.03, 0.02), 0.01), WHITE),
+        Part(pair(ball((hw * 0.43, y + 0.06, hd + 0.04), (e, e, 0.06), n=14)), eye_rgb),
+        Part(box((0, y - 0.14, hd + 0.04), (hw * 0.5, 0.035, 0.02), 0.01), WHITE),
     ]
-    if chance(rng, 0.75):
-        tips = [(0.0, 0.28)] if chance(rng, 0.6) else [(-0.16, 0.24), (0.16, 0.24)]
-        for x, t in tips:
+    antenna = chance(rng, 0.7)
+    if antenna:
+        for x in (0.0,) if chance(rng, 0.6) else (-0.18, 0.18):
+            top = (x * 1.3, y + hh + between(rng, 0.2, 0.27), 0)
             parts += [
-                Part(sweep([(x, head_y + hh - 0.02, 0), (x * 1.3, head_y + hh + t, 0)], 0.03, 8), limb),
-                Part(ball((x * 1.3, head_y + hh + t, 0), 0.075, n=12), RED if word != "red" else LAMP),
+                Part(sweep([(x, y + hh - 0.02, 0), top], 0.045, 8), limb),
+                Part(ball(top, 0.1, n=12), RED if word != "red" else LAMP),
             ]
     else:
-        parts.append(Part(pair(cylinder((hw, head_y, 0), 0.11, 0.06, "x")), limb))
-    panel = box((0, 0.06, d), (w * 0.6, h * 0.42, 0.03), 0.02)
-    parts.append(Part(panel, shade(METAL, 0.25) if word not in ("white", "gray") else DARK))
+        parts.append(Part(pair(cylinder((hw, y, 0), 0.13, 0.07, "x")), limb))
+    parts.append(Part(box((0, 0.04, d), (w * 0.62, h * 0.46, 0.03), 0.02), shade(METAL, 0.25)))
     parts += [
-        Part(ball((x, 0.12, d + 0.03), (0.055, 0.055, 0.03), n=10), COLOURS[c])
-        for x, c in ((-0.14, "red"), (0.0, "yellow"), (0.14, "green"))
+        Part(ball((x, 0.12, d + 0.03), (0.065, 0.065, 0.03), n=10), COLOURS[c])
+        for x, c in ((-0.15, "red"), (0.0, "yellow"), (0.15, "green"))
     ]
-    parts.append(Part(box((0, -0.05, d + 0.03), (w * 0.42, 0.035, 0.015), 0.01), (0.3, 0.6, 0.9)))
-    spread, lift = between(rng, 0.08, 0.28), between(rng, -0.5, -0.2)
-    arm = sweep([(w + 0.03, h - 0.14, 0), (w + 0.1 + spread, h - 0.45, 0), (w + 0.1 + spread, lift, 0.12)], 0.09, 12)
-    hand = move(torus((0, 0, 0), 0.1, 0.05, "z", (-60, 240)), (w + 0.1 + spread, lift - 0.13, 0.14))
-    parts += [Part(pair(arm), limb), Part(pair(join(hand, ball((w + 0.03, h - 0.14, 0), 0.14, n=14))), rgb)]
-    if chance(rng, 0.8):
+    parts.append(Part(box((0, -0.06, d + 0.03), (w * 0.42, 0.045, 0.015), 0.01), (0.2, 0.45, 0.9)))
+    parts += _robot_arms(rng, w, h, limb, rgb) + _robot_legs(rng, h, limb, rgb)
+    also = ("toy robot", f"{word} robot with an antenna" if antenna else f"{word} robot with round ears")
+    return named("robot", word, f"with {eye_word} eyes", also), assemble(parts)
+
+
+def _robot_arms(rng: Rng, w: float, h: float, limb: Rgb, rgb: Rgb) -> list[Part]:
+    """Arms held away from the body, a claw at each end; sometimes one is raised in greeting."""
+    out = w + between(rng, 0.24, 0.4)
+    hanging, waving = -0.28, h + between(rng, 0.15, 0.35)
+    left = waving if chance(rng, 0.25) else hanging
+    parts = []
+    for side, end in ((1.0, hanging), (-1.0, left)):
+        elbow = (h - 0.42) if end < h else h - 0.2
+        path = np.array([(w, h - 0.16, 0), (out - 0.04, elbow, 0), (out + 0.02, end, 0.1)]) * (side, 1, 1)
+        claw = torus((0, 0, 0), 0.11, 0.06, "z", (-60, 240) if end < h else (120, 420))
+        at = (side * (out + 0.02), end + (-0.15 if end < h else 0.15), 0.1)
         parts += [
-            Part(pair(cylinder((0.22, -h - 0.25, 0), 0.1, 0.28)), limb),
-            Part(pair(box((0.22, -h - 0.55, 0.06), (0.18, 0.1, 0.25), 0.05)), rgb),
+            Part(sweep(path, 0.1, 12), limb),
+            Part(join(move(claw, at), ball((side * (w + 0.04), h - 0.16, 0), 0.15, n=14)), rgb),
         ]
-    else:
-        parts += [
-            Part(
-                pair(
-                    join(
-                        *(cylinder((0.3, -h - 0.2, z), 0.17, 0.1, "x") for z in (-0.2, 0.2)),
-                        box((0.3, -h - 0.2, 0), (0.09, 0.16, 0.22), 0.03),
-                    )
-                ),
-                DARK,
-            )
+    return parts
+
+
+def _robot_legs(rng: Rng, h: float, limb: Rgb, rgb: Rgb) -> list[Part]:
+    """Two legs with feet, or two tracks."""
+    if chance(rng, 0.85):
+        long = between(rng, 0.28, 0.4)
+        return [
+            Part(pair(cylinder((0.23, -h - long, 0), 0.115, long)), limb),
+            Part(pair(box((0.23, -h - 2 * long + 0.02, 0.06), (0.19, 0.11, 0.27), 0.05)), rgb),
         ]
-    return named("robot", word, f"with {eye_word} eyes", ("toy robot",)), assemble(parts)
+    track = [cylinder((0.3, -h - 0.2, z), 0.17, 0.1, "x") for z in (-0.2, 0.2)]
+    return [Part(pair(join(*track, box((0.3, -h - 0.2, 0), (0.09, 0.16, 0.22), 0.03))), DARK)]
 
 
 def snowman(rng: Rng) -> Made:

@@ -66,25 +66,25 @@ def chair(rng: Rng) -> Made:
     w, d, h, back = (
         between(rng, 0.36, 0.46),
         between(rng, 0.36, 0.45),
-        between(rng, 0.72, 0.9),
+        between(rng, 0.62, 0.8),
         between(rng, 0.75, 1.05),
     )
-    r = between(rng, 0.04, 0.065)
-    seat = box((0, h, 0), (w, 0.05, d), 0.03)
-    z = -d + 0.05
+    r = between(rng, 0.06, 0.085)
+    seat = box((0, h, 0), (w, 0.065, d), 0.03)
+    z = -d + 0.06
     kind = int(rng.integers(4))
     if kind == 0:  # solid
-        rest = [box((0, h + 0.1 + back / 2, z), (w, back / 2, 0.045), 0.03)]
+        rest = [box((0, h + 0.1 + back / 2, z), (w, back / 2, 0.065), 0.03)]
     elif kind == 1:  # upright slats
-        posts = np.linspace(-w + r, w - r, int(rng.integers(4, 7)))
+        posts = np.linspace(-w + r, w - r, int(rng.integers(3, 6)))
         rest = [box((x, h + back / 2, z), (0.8 * r, back / 2, 0.6 * r), 0.01) for x in posts]
         rest.append(box((0, h + back, z), (w, 0.09, 0.05), 0.03))
     elif kind == 2:  # rungs
         rest = [box((s * (w - r), h + back / 2, z), (r, back / 2 + 0.04, r), 0.015) for s in (-1, 1)]
-        rest += [box((0, h + back * k, z), (w, 0.075, 0.03), 0.02) for k in (0.35, 0.65, 0.95)]
+        rest += [box((0, h + back * k, z), (w, 0.085, 0.05), 0.02) for k in (0.35, 0.65, 0.95)]
     else:  # round back
         rest = [
-            turn(ball((0, 0.62 * back, 0), (w, 0.42 * back, 0.06)), "x", -6),
+            turn(ball((0, 0.62 * back, 0), (w, 0.42 * back, 0.085)), "x", -6),
             pair(sweep([(0.6 * w, 0, 0), (0.7 * w, 0.4 * back, 0)], r, 10)),
         ]
         rest = [move(s, (0, h, z)) for s in rest]
@@ -104,9 +104,9 @@ def chair(rng: Rng) -> Made:
 
 def stool(rng: Rng) -> Made:
     word, rgb = _finish(rng)
-    h = between(rng, 0.7, 1.2)
-    seat = cylinder((0, h, 0), 0.4, 0.06, sides=28)
-    legs = [sweep([(0.42 * s, 0, 0.42 * t), (0.24 * s, h, 0.24 * t)], 0.05, 10) for s in (-1, 1) for t in (-1, 1)]
+    h = between(rng, 0.65, 1.05)
+    seat = cylinder((0, h, 0), 0.42, 0.08, sides=28)
+    legs = [sweep([(0.42 * s, 0, 0.42 * t), (0.26 * s, h, 0.26 * t)], 0.075, 10) for s in (-1, 1) for t in (-1, 1)]
     rungs = [torus((0, 0.4 * h, 0), 0.46, 0.03)] if chance(rng, 0.6) else []
     seat_word, seat_rgb = (word, rgb) if chance(rng, 0.5) else pick(rng, BRIGHT, but=(word,))
     extra = f"with {with_article(seat_word)} seat" if seat_word != word else ""
@@ -115,22 +115,22 @@ def stool(rng: Rng) -> Made:
 
 def table(rng: Rng) -> Made:
     word, rgb = _finish(rng)
-    h = between(rng, 0.62, 0.85)
+    h = between(rng, 0.68, 0.9)
     if chance(rng, 0.4):
         w = between(rng, 0.65, 0.85)
-        top = cylinder((0, h, 0), w, 0.05, sides=32)
+        top = cylinder((0, h, 0), w, 0.06, sides=32)
         if chance(rng, 0.6):
             foot = lathe(
-                [(0, 0), (0.42 * w, 0), (0.38 * w, 0.07), (0.12, 0.14), (0.09, h - 0.15), (0.25, h - 0.04), (0, h)]
+                [(0, 0), (0.42 * w, 0), (0.38 * w, 0.07), (0.14, 0.14), (0.11, h - 0.15), (0.25, h - 0.04), (0, h)]
             )
             base = foot
         else:
-            base = _legs(rng, 0.6 * w, 0.6 * w, h, 0.055)
+            base = _legs(rng, 0.6 * w, 0.6 * w, h, 0.075)
         kinds: tuple[str, ...] = ("round table",)
     else:
-        w, d = between(rng, 0.75, 1.1), between(rng, 0.5, 0.7)
-        top = box((0, h, 0), (w, 0.05, d), 0.025)
-        base = _legs(rng, w - 0.1, d - 0.1, h, between(rng, 0.045, 0.075))
+        w, d = between(rng, 0.7, 1.0), between(rng, 0.5, 0.7)
+        top = box((0, h, 0), (w, 0.06, d), 0.025)
+        base = _legs(rng, w - 0.12, d - 0.12, h, between(rng, 0.075, 0.1))
         kinds = ("desk",) if chance(rng, 0.2) else ()
     top_word, top_rgb = (word, rgb) if chance(rng, 0.65) else pick(rng, but=(word,))
     extra = f"with {with_article(top_word)} top" if top_word != word else ""

@@ -29,10 +29,11 @@ from sds3d.embedded.corpus.procedural_species import Species, generator, solid
 
 _HORSE = Beast(
     length=1.3,
-    wide=0.25,
+    wide=0.27,
     deep=0.29,
-    leg=0.72,
-    leg_r=0.085,
+    leg=0.7,
+    leg_r=0.1,
+    stride=0.3,
     neck=0.62,
     tilt=56,
     neck_r=0.15,

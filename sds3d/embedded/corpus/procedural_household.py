@@ -40,7 +40,7 @@ from sds3d.embedded.corpus.shapes import (
 
 def mug(rng: Rng) -> Made:
     word, rgb = pick(rng)
-    h, r = between(rng, 0.6, 0.95), between(rng, 0.52, 0.62)
+    h, r = between(rng, 0.52, 0.72), between(rng, 0.54, 0.64)
     taper = between(rng, 0.85, 1.08)
     cup = lathe(
         [
@@ -54,12 +54,17 @@ def mug(rng: Rng) -> Made:
         ],
         32,
     )
-    parts = [Part(join(cup, torus((r * (1 + taper) / 2, 0, 0), 0.3 * h + 0.12, (0.085, 0.07), "z", (-100, 100))), rgb)]
-    parts.append(Part(cylinder((0, h - 0.14, 0), 0.89 * r, 0.03), (0.30, 0.17, 0.09)))
+    parts = [Part(join(cup, torus((r * (1 + taper) / 2, 0, 0), 0.38 * h + 0.1, (0.11, 0.1), "z", (-105, 105))), rgb)]
+    parts.append(Part(cylinder((0, 0.12 - h, 0), 0.87 * min(taper, 1) * r, 0.02), shade(rgb, -0.45)))  # in its shade
     extra = ""
+    if chance(rng, 0.3):
+        parts.append(Part(cylinder((0, h - 0.2, 0), 0.9 * min(taper, 1) * r, 0.03), (0.30, 0.17, 0.09)))
+        extra = "full of coffee"
     if chance(rng, 0.35):
         band, c = pick(rng, but=(word,))
-        parts.append(Part(lathe([(r, -0.16 * h), (r * 1.025, -0.14 * h), (r * 1.025, 0.24 * h), (r, 0.26 * h)], 32), c))
+        low, high = (r * (1.03 + (taper - 1) * (1 - y) / 2) for y in (-0.2, 0.3))  # just outside the wall
+        ring = [(0.96 * low, -0.22 * h), (low, -0.2 * h), (high, 0.3 * h), (0.96 * high, 0.32 * h)]
+        parts.append(Part(lathe(ring, 32), c))
         extra = f"with {with_article(band)} stripe"
     return named("mug", word, extra, ("cup", "coffee mug")), assemble(parts)
 

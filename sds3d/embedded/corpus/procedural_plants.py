@@ -16,6 +16,7 @@ from sds3d.embedded.corpus.procedural_kit import (
     Part,
     Rgb,
     Rng,
+    Rule,
     assemble,
     between,
     chance,
@@ -57,7 +58,7 @@ def _crown(rng: Rng, at: Array, r: float, n: int) -> Array:
 def tree(rng: Rng) -> Made:
     word, rgb = pick(rng, ("green",) * 8 + ("orange", "red", "yellow", "pink", "white", "purple"))
     rgb = jitter(rng, LEAF, 0.05) if word == "green" else rgb
-    h, r, w = between(rng, 0.5, 0.9), between(rng, 0.6, 0.85), between(rng, 0.1, 0.17)
+    h, r, w = between(rng, 0.6, 1.0), between(rng, 0.6, 0.85), between(rng, 0.13, 0.19)
     top = np.array([0, h + 0.6 * r, 0])
     trunk = sweep([(0, 0, 0), (between(rng, -0.08, 0.08), 0.5 * h, 0), top], [1.4 * w, w, 0.7 * w], 12, caps="flat")
     crown = _crown(rng, top + [0, 0.15, 0], r, int(rng.integers(8, 14))) * [1, between(rng, 0.85, 1.15), 1]
@@ -70,14 +71,8 @@ def tree(rng: Rng) -> Made:
         middle = crown.reshape(-1, 3).mean(0)
         parts.append(Part(join(*(ball(middle + r * 1.02 * k, 0.09, n=9) for k in d)), c))
         extra = "with red apples" if fruit == "red" else f"with {fruit} fruit"
-    also = (
-        ("autumn tree",)
-        if word in ("orange", "red", "yellow")
-        else ("round tree",)
-        if word == "green"
-        else ("blossoming tree",)
-    )
-    return named("tree", word, extra, also), assemble(parts)
+    kind = {"green": "round", "orange": "autumn", "red": "autumn", "yellow": "autumn"}.get(word, "blossoming")
+    return named("tree", word, extra, (f"{kind} tree",), plain=word == "green"), assemble(parts)
 
 
 def _pine(rng: Rng) -> tuple[list[Part], list[Part], Array]:
@@ -163,16 +158,18 @@ def palm_tree(rng: Rng) -> Made:
 
 
 def mushroom(rng: Rng) -> Made:
-    word, rgb, plain = natural(rng, ("red", "red", "red", "brown", "brown", "orange", "white"), 0.2)
-    h, w, tall = between(rng, 0.6, 0.95), between(rng, 0.8, 1.0), between(rng, 0.5, 0.8)
-    stem = lathe([(0, -h), (0.34, -h), (0.3, -0.7 * h), (0.22, -0.3), (0.24, 0.1), (0, 0.1)], smooth=True)
-    profile = np.array(
-        [(0.0, -0.02), (0.6, -0.06), (0.95, -0.02), (1.0, 0.08), (0.85, 0.45), (0.5, 0.82), (0.0, 1.0)]
-    ) * (w, tall)
-    cap = paint(lathe(profile.tolist(), 30, smooth=True), rgb, (lambda x, y, z: y < 0.02 * tall, (0.93, 0.86, 0.72)))
+    word, rgb, _ = natural(rng, ("red",) * 6 + ("brown", "brown", "orange", "white"), 0.2)
+    h, w, tall = between(rng, 0.7, 1.0), between(rng, 0.8, 1.0), between(rng, 0.6, 0.85)
+    stem = lathe([(0, -h), (0.38, -h), (0.34, -0.7 * h), (0.27, -0.3), (0.28, 0.1), (0, 0.1)], smooth=True)
+    profile = np.array([(0.0, 0.04), (0.6, 0.02), (0.92, -0.02), (1.0, 0.1), (0.85, 0.45), (0.5, 0.82), (0.0, 1.0)]) * (
+        w,
+        tall,
+    )
+    gills: Rule = (lambda x, y, z: (y < 0.06 * tall) & (np.hypot(x, z) < 0.84 * w), (0.93, 0.86, 0.72))
+    cap = paint(lathe(profile.tolist(), 30, smooth=True), rgb, gills)
     parts = [Part(stem, (0.94, 0.90, 0.80)), *cap]
     extra = ""
-    if word in ("red", "orange", "blue", "purple", "pink", "green") and chance(rng, 0.8):
+    if word in ("red", "orange", "blue", "purple", "pink", "green") and chance(rng, 0.9):
         spots = []
         for n, y, size in ((1, 0.98, 0.16), (5, 0.76, 0.14), (8, 0.38, 0.13)):
             r = np.interp(y, profile[3:, 1] / tall, profile[3:, 0])
@@ -187,7 +184,7 @@ def mushroom(rng: Rng) -> Made:
         parts.append(Part(join(*spots), WHITE))
         extra = "with white spots"
     also = ("toadstool",) if extra else ()
-    return named("mushroom", word, extra, also, plain), assemble(parts)
+    return named("mushroom", word, extra, also, plain=word == "red" and bool(extra)), assemble(parts)
 
 
 def flower(rng: Rng) -> Made:

@@ -7,7 +7,7 @@ import numpy as np
 from sds3d.embedded.corpus.procedural_beast import Beast, Coat, Joints, joints
 from sds3d.embedded.corpus.procedural_coats import pattern
 from sds3d.embedded.corpus.procedural_ears import EARS, TAILS
-from sds3d.embedded.corpus.procedural_kit import BLACK, Part, Rng, Rule, eyes, paint, shade
+from sds3d.embedded.corpus.procedural_kit import BLACK, Part, Rng, Rule, between, eyes, paint, shade
 from sds3d.embedded.corpus.shapes import Array, ball, join, move, pair, sweep
 
 
@@ -27,27 +27,38 @@ def beast(b: Beast, coat: Coat, rng: Rng) -> list[Part]:
         sides=20,
         steps=8,
     )
-    legs = join(*(_leg(b, j, z) for z in (end - 0.1 * b.wide, -end + 0.1 * b.wide)))
+    step = _steps(b, end, rng)
+    legs = join(*(_leg(b, j, *foot) for foot in step))
     rules = pattern(b, coat, rng)
     parts = [p for s in (body, neck, legs) for p in paint(s, coat.main, *rules)]
     paw = coat.paw or (shade(coat.main, -0.1) if not b.hoof else shade(BLACK, 0.1))
     if b.mark == "panda":
         paw = coat.marking
-    for z in (end - 0.1 * b.wide, -end + 0.1 * b.wide):
-        parts.append(Part(pair(_foot(b, z)), paw))
+    parts.append(Part(join(*(_foot(b, side, z + ahead) for side, z, ahead in step)), paw))
     return parts + _head(b, coat, j.head, rules if b.mark in ("stripes", "rosettes") else []) + TAILS[b.tail](b, coat)
 
 
-def _leg(b: Beast, j: Joints, z: float) -> Array:
-    x, bend = 0.68 * b.wide, (-0.10 if z < 0 else 0.02) * b.leg
-    path = [(x * 0.9, j.body_y - 0.2 * b.deep, z), (x, 0.55 * b.leg, z + bend), (x, b.leg_r * 0.7, z + 0.2 * bend)]
-    return pair(sweep(path, np.array([1.45, 1.02, 0.92]) * b.leg_r, sides=14, steps=8))
+def _steps(b: Beast, end: float, rng: Rng) -> list[tuple[float, float, float]]:
+    """(side, z of the hip, how far ahead of it the foot stands) of four legs at a walk: diagonal pairs move alike."""
+    phase = between(rng, -1, 1) * b.stride * b.leg
+    hip = end - 0.1 * b.wide
+    return [(side, z, phase * side * float(np.sign(z))) for z in (hip, -hip) for side in (-1.0, 1.0)]
 
 
-def _foot(b: Beast, z: float) -> Array:
-    x, r = 0.68 * b.wide, b.leg_r
+def _leg(b: Beast, j: Joints, side: float, z: float, ahead: float) -> Array:
+    x, bend = 0.7 * side * b.wide, (-0.10 if z < 0 else 0.02) * b.leg
+    path = [
+        (x * 0.9, j.body_y - 0.2 * b.deep, z),
+        (x, 0.55 * b.leg, z + bend + 0.45 * ahead),
+        (x, b.leg_r * 0.7, z + 0.2 * bend + ahead),
+    ]
+    return sweep(path, np.array([1.45, 1.06, 0.98]) * b.leg_r, sides=14, steps=8)
+
+
+def _foot(b: Beast, side: float, z: float) -> Array:
+    x, r = 0.7 * side * b.wide, b.leg_r
     if b.hoof:
-        return sweep([(x, 0.0, z + 0.02), (x, 1.1 * r, z)], [1.15 * r, 0.95 * r], sides=14, caps="flat")
+        return sweep([(x, 0.0, z + 0.02), (x, 1.1 * r, z)], [1.2 * r, 1.0 * r], sides=14, caps="flat")
     return ball((x, 0.72 * r, z + 0.4 * r), (1.18 * r, 0.78 * r, 1.5 * r), n=14)
 
 

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.embedded.corpus import materials
-from sds3d.embedded.corpus.captions import phrase_captions, plain_captions, variant_captions
+from sds3d.embedded.corpus.captions import FRAMES, framed, phrase_captions, plain_captions, variant_captions
 from sds3d.embedded.corpus.catalogue import Entry, seed_of
 from sds3d.embedded.corpus.colours import colour_phrase, dominant
 from sds3d.embedded.corpus.names import COLOURS
+from sds3d.embedded.corpus.procedural_compositions import COMPOSITION
 from sds3d.embedded.corpus.variants import normalise, recolour, rematerial
 from sds3d.render.mesh import Soup, render_soup
 
 WORDINGS = 4  # alternative captions stored with each image
+FRAMED = 0.4  # share of images with one caption like "a photo of ..."
 MOST_FACES = 250_000
 LEAST_COVERAGE = 0.02  # of the frame, over the probe views
 OVERHEAD = 0.06  # share of views from above 60 degrees
@@ -26,11 +28,15 @@ STATUE = ("wooden", "golden", "stone", "marble")  # what a living thing may be m
 
 @dataclass(frozen=True)
 class Job:
-    """An entry and how many views it and each of its variants get."""
+    """An entry and how many images it gets, its variants' among them."""
 
     key: str
-    views: int
-    variant_views: int
+    images: int
+
+    def split(self, variants: int) -> tuple[int, int]:
+        """Images of the original (half of them or more) and of each variant."""
+        each = max(1, self.images // (variants + 3))
+        return max(1, self.images - variants * each), each
 
 
 @dataclass
@@ -98,14 +104,14 @@ def draw_variants(
     """(kind, adjective, soup) of each variant. Living things change less than furniture."""
     living = entry.category in ("person", "animal", "plant")
     chosen: list[tuple[str, str, Soup]] = []
-    recolours = 0 if entry.category == "procedural" else 1 if living else 2
+    recolours = 0 if entry.source == "procedural" else 1 if living else 2
     if entry.category == "person" and rng.random() < 0.6:
         recolours = 0
     others = [c for c in COLOURS if c != colour]
     for name in rng.choice(others, recolours, replace=False):
         rgb = np.clip(np.array(COLOURS[str(name)]) + rng.normal(0, 0.025, 3), 0.02, 0.98)
         chosen.append(("recolour", str(name), recolour(soup, rgb)))
-    share = {"person": 0.1, "plant": 0.0, "animal": 0.6, "procedural": 0.3}.get(entry.category, 0.9)
+    share = {"person": 0.1, "plant": 0.0, "animal": 0.6, "procedural": 0.3, COMPOSITION: 0.0}.get(entry.category, 0.9)
     if rng.random() < share:
         kinds = STATUE if living else (*materials.SURFACES, *materials.MOTIFS)
         phrase, texture = materials.make(str(rng.choice(kinds)), rng)
@@ -114,9 +120,15 @@ def draw_variants(
 
 
 def draw_wordings(captions: list[str], n: int, rng: np.random.Generator) -> list[list[str]]:
-    """For each of n images WORDINGS of the captions, repeated to fill."""
-    order = [rng.permutation(len(captions)) for _ in range(n)]
-    return [[captions[o[i % len(o)]] for i in range(WORDINGS)] for o in order]
+    """For each of n images WORDINGS of the captions, repeated to fill; the last one is now and then put in a frame."""
+    rows = []
+    for _ in range(n):
+        order = rng.permutation(len(captions))
+        row = [captions[order[i % len(order)]] for i in range(WORDINGS)]
+        if rng.random() < FRAMED:
+            row[-1] = framed(captions[-1 - int(rng.integers(min(2, len(captions))))], str(rng.choice(FRAMES)))
+        rows.append(row)
+    return rows
 
 
 def photograph(entry: Entry, job: Job, size: int, seed: int) -> Album:
@@ -131,9 +143,11 @@ def photograph(entry: Entry, job: Job, size: int, seed: int) -> Album:
         raise Unusable("too thin")
     colour = colour_phrase(shares)
     plain = phrase_captions(phrases) if phrases else plain_captions(entry, colour)
-    looks = [("original", plain, soup, job.views)]
-    for kind, adjective, variant in draw_variants(entry, soup, colour, rng):
-        looks.append((f"{kind}: {adjective}", variant_captions(entry, adjective), variant, job.variant_views))
+    variants = draw_variants(entry, soup, colour, rng)
+    own, each = job.split(len(variants))
+    looks = [("original", plain, soup, own)]
+    for kind, adjective, variant in variants:
+        looks.append((f"{kind}: {adjective}", variant_captions(entry, kind, adjective), variant, each))
     images, angles, captions = [], [], []
     for _, phrases_of, look, views in looks:
         rgba, seen = shoot(look, views, size, rng)

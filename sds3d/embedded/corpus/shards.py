@@ -1,7 +1,8 @@
 """The corpus on disk: chunks while it is drawn, then shards of images, an index, captions and objects.
 
-images_NNN.npy (8192, S, S, 4) uint8 straight alpha; index.npz, one row per image: shard, row, caption (N, 4) indices
-into captions.json, object (line of objects.jsonl), azimuth, elevation, fov, heldout.
+images_NNN.npy (4000, S, S, 4) uint8 straight alpha, under 64 MiB at 64 px; index.npz, one row per image: shard, row,
+caption (N, 4) indices into captions.json, object (line of objects.jsonl), azimuth, elevation, fov, heldout, and weight,
+how often a trainer should draw the image (mean 1).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sds3d.embedded.corpus.balance import fair_share
 from sds3d.embedded.corpus.render import WORDINGS, Album
 from sds3d.files import replacing
 
-SHARD = 8192
+SHARD = 4000
 
 
 def save_chunk(path: Path, albums: list[Album], rejected: Counter[str]) -> None:
@@ -121,7 +123,16 @@ def _index(
         "elevation": angles[:, 1],
         "fov": angles[:, 2],
         "heldout": heldout[owners],
+        "weight": _weights(objects)[owners],
     }
+
+
+def _weights(objects: list[dict[str, Any]]) -> NDArray[np.float32]:
+    """Of an image of each object: what its noun should have of the corpus over what it has, mean 1 over the images."""
+    images, count = _images_by(objects, "noun"), Counter(o["noun"] for o in objects)
+    raw = np.array([fair_share(o["noun"], count[o["noun"]]) / images[o["noun"]] for o in objects])
+    n = np.array([o["images"] for o in objects])
+    return (raw * (n.sum() / (raw * n).sum())).astype(np.float32)
 
 
 def read_objects(corpus: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,80 @@
+"""The parts of a run that its settings describe: scene, critic, source, conditions, background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sds3d.engine import checkpoint
+from sds3d.engine.conditions import Conditions
+from sds3d.engine.reference import reference_image
+from sds3d.engine.scene_critic import SceneCritic
+from sds3d.engine.settings import Settings
+from sds3d.errors import UserError
+from sds3d.files import digest
+from sds3d.guidance.critic import LoraCritic
+from sds3d.priors.base import Prior
+from sds3d.scenes import SCENES
+from sds3d.scenes.base import Scene
+from sds3d.streams import stream
+
+
+def create_scene(settings: Settings, device: torch.device) -> Scene:
+    return SCENES[settings.scene].create(settings.scene_options, device, stream(settings.seed, "init"))
+
+
+def create_critic(settings: Settings, prior: Prior, scene: Scene) -> LoraCritic | SceneCritic:
+    """Adapters on the prior's network; where there is none, the exact critic of the scene."""
+    if prior.network is None:
+        return SceneCritic(scene, prior, settings.size or prior.size)
+    return LoraCritic(prior, settings.critic, stream(settings.seed, "critic-init"))
+
+
+def check_source(settings: Settings) -> None:
+    """UserError when the guidance edits a finished run and there is none."""
+    if settings.objective.source and not settings.source:
+        raise UserError(f"guidance {settings.guidance!r} edits a finished run: give its folder with --source RUN")
+
+
+def load_source(settings: Settings, device: torch.device) -> Scene:
+    """The scene of the finished run that this one edits. UserError when it has changed or does not fit."""
+    path = Path(settings.source) / "checkpoint.safetensors"
+    if digest(path) != settings.source_digest:
+        raise UserError(f"{path} is not what this run started from: start again with sds3d generate")
+    scene = create_scene(settings, device)
+    try:
+        scene.load_state_dict(checkpoint.part(checkpoint.load(path)[0], "scene"))
+    except (KeyError, ValueError, RuntimeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not fit a scene of these settings ({reason}): leave scene.X out") from error
+    return scene
+
+
+def prepare_conditions(settings: Settings, prior: Prior, names: frozenset[str], folder: Path | None) -> Conditions:
+    """The conditions called `names`, with the run's reference picture where one of them shows it."""
+    reference = None
+    if "image" in names:
+        prior.image(None)  # a prior without image prompts says so before a picture is drawn
+        reference = reference_image(prior, settings.prompt, settings.image, settings.seed, folder)
+    return Conditions(
+        prior,
+        settings.prompt,
+        settings.negative,
+        names,
+        settings.view_prompts,
+        settings.camera_guidance,
+        source=settings.source_prompt,
+        regions=settings.regions,
+        reference=reference,
+    )
+
+
+def background_policy(settings: Settings, prior: Prior) -> str:
+    """The background setting, with "auto" settled: greys for priors that are told the grey, white for closed-form ones,
+    whose pictures have it, else random colours."""
+    if settings.background != "auto":
+        return settings.background
+    if "background" in prior.capabilities:
+        return "grey"
+    return "white" if prior.network is None else "random"
