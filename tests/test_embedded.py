@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from sds3d.embedded.data import backgrounds, load_corpus, mirrored, over, principal_components
+from sds3d.embedded.data import backgrounds, load_corpus, mirrored, over, principal_components, references
 from sds3d.embedded.folder import dequantise, load_weights, quantise, save_folder
 from sds3d.embedded.model import EigenDenoiser, harmonics
-from sds3d.embedded.train import RECIPES, Text, build, learning_rate, train, train_stage
+from sds3d.embedded.train import RECIPES, Sampler, Text, build, draw_batch, learning_rate, train, train_stage
 from sds3d.errors import UserError
 from sds3d.streams import stream
 
@@ -173,3 +173,65 @@ def test_learning_rate_rises_and_falls_to_zero():
 def test_missing_corpus_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="sds3d prior corpus"):
         load_corpus(tmp_path)
+
+
+def test_pieces_follow_the_curve_of_one_run(corpus, text, components, tmp_path):
+    """A piece that is out of time takes one step, saves it and leaves; the pieces end where one run ends."""
+    recipe = replace(RECIPES["tiny"], eigen_images=256 * 3)
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    whole.mkdir(), pieces.mkdir()
+    net = fresh(components)
+    full = list(train_stage(net, copy.deepcopy(net), corpus, text, recipe, "eigen", whole))
+    steps = []
+    for _ in range(3):
+        other = fresh(components)
+        last = list(train_stage(other, copy.deepcopy(other), corpus, text, recipe, "eigen", pieces, until=0.0))
+        steps.append(last[-1]["step"])
+    assert steps == [1, 2, 3] and last[-1]["heldout"] == full[-1]["heldout"]
+
+
+def test_detail_training_leaves_the_eigen_stage_alone(corpus, text, components, tmp_path):
+    recipe = replace(RECIPES["tiny"], eigen_images=256, detail_images=32 * 60, validate=20)
+    net = fresh(components)
+    records = list(train(corpus, text, recipe, net, tmp_path))
+    detail = [r["heldout"] for r in records if r["stage"] == "detail"]
+    assert detail[-1] < 0.9 * detail[0]
+    eigen = torch.load(tmp_path / "train_eigen.pt", weights_only=True)["ema"]
+    assert all(torch.equal(v, eigen[k]) for k, v in net.state_dict().items() if not k.startswith("detail"))
+
+
+def test_rows_are_drawn_by_weight(corpus):
+    rows = torch.arange(4)
+    weighed = replace(corpus, weight=torch.tensor([1.0, 0.0, 2.0, 1.0], dtype=torch.float64))
+    drawn = Sampler(weighed, rows).draw(8000, stream(0, "weights")).bincount(minlength=4) / 8000
+    assert drawn[1] == 0 and (drawn - torch.tensor([0.25, 0, 0.5, 0.25])).abs().max() < 0.03  # 5 standard errors
+
+
+def test_references_show_the_same_object_from_the_front(corpus):
+    rows = torch.arange(len(corpus)).repeat(8)
+    found = references(corpus, rows, stream(0, "references"))
+    assert torch.equal(corpus.caption[found, 0], corpus.caption[rows, 0])  # here every caption is an object
+    off = ((corpus.camera[found, 0] + 180) % 360 - 180).abs()
+    assert off.mean() < 60  # the least of three uniform draws in [0, 180] is 45 on average
+
+
+def test_pictures_are_whitened_coefficients_and_hidden_ones_zero(corpus, text, components):
+    net = fresh(components)
+    white = torch.ones(1)
+    mean = torch.nn.functional.interpolate(net.image(torch.zeros(1, 48), white), scale_factor=2)
+    assert net.encode_image((mean + 1) / 2).abs().max() < 1e-4
+    recipe = replace(RECIPES["tiny"], picture=0.5)
+    batch = draw_batch(net, corpus, text, torch.arange(200), recipe, stream(0, "batch"))
+    shown = batch.picture.flatten(1).any(1)
+    assert 0.35 < shown.float().mean() < 0.65
+    assert batch.picture[shown].std() == pytest.approx(1, abs=0.3)  # whitened
+
+
+def test_a_picture_changes_the_answer_once_trained(components):
+    net = fresh(components)
+    for layer in (net.picture[-1], net.leave, *(block.down for block in net.blocks)):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    x, t = torch.randn(1, 3, 64, 64, generator=stream(0, "x")), torch.tensor([900])
+    pictures = (None, torch.zeros(1, 1, 24), torch.ones(1, 1, 24))
+    none, zeros, token = (net(x, t, torch.zeros(1, 4, 384), image=picture)[0] for picture in pictures)
+    assert torch.equal(none, zeros) and (none - token).abs().max() > 1e-3

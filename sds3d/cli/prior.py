@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from sds3d.cli.app import app, guarded
-from sds3d.cli.generate import THREADS, use_threads
+from sds3d.cli.generate import DEVICE, THREADS, use_threads
 
 prior_app = typer.Typer(help="Make the embedded prior anew: its corpus, its training.", no_args_is_help=True)
 app.add_typer(prior_app, name="prior")
@@ -45,28 +48,50 @@ def corpus(
             typer.echo(corpus_sheet(out, out / "sheets" / f"{source}.png", source=source))
 
 
-@prior_app.command(epilog="sds3d prior train --corpus corpus --out my-prior\n\nsds3d generate ... --prior my-prior")
+@prior_app.command(
+    epilog="sds3d prior train --corpus corpus --out my-prior\n\n"
+    "sds3d prior train --recipe gpu --device cuda --minutes 9 (again and again, until it says it is done)\n\n"
+    'sds3d generate "a corgi" --prior my-prior'
+)
 @guarded
 def train(
     corpus: Path = typer.Option(Path("corpus"), "--corpus", help="What [bold]prior corpus[/bold] made."),
     out: Path = typer.Option(Path("prior"), "--out", "-o", help="Folder for the model."),
-    recipe: str = typer.Option("cpu", "--recipe", help="cpu, or tiny to try it out."),
+    recipe: str = typer.Option("cpu", "--recipe", help="cpu (some hours), gpu, or tiny to try it out."),
+    minutes: float | None = typer.Option(None, "--minutes", min=0.01, help="Stop there; the same command goes on."),
     seed: int | None = typer.Option(None, "--seed", "-s", help="Of weights, batches and noise."),
+    device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
-    """Train the embedded prior on a corpus; the same command again goes on after an interruption."""
+    """Train the embedded prior on a corpus; the same command again goes on after an interruption.
+
+    Every piece leaves a usable prior and samples.png in the folder.
+    """
     use_threads(threads)
     from dataclasses import replace
 
+    from sds3d.embedded.look import draw_samples
     from sds3d.embedded.run import train_prior
     from sds3d.embedded.train import RECIPES
-    from sds3d.engine.system import set_threads
+    from sds3d.engine.system import pick_device, set_threads
     from sds3d.errors import unknown
 
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
     set_threads(threads)
     chosen = RECIPES[recipe] if seed is None else replace(RECIPES[recipe], seed=seed)
-    for record in train_prior(corpus, out, chosen):
-        typer.echo(json.dumps(record))
-    typer.echo(out)
+    where = pick_device(device)
+    done = False
+    for record in train_prior(corpus, out, chosen, where, math.inf if minutes is None else minutes):
+        typer.echo(training_line(record))
+        done = record["stage"] == "detail" and record["step"] == record["total"]
+    typer.echo(draw_samples(out, where))
+    typer.echo(f"done: {out}" if done else f"stopped after {minutes} minutes; the same command goes on")
+
+
+def training_line(record: Mapping[str, Any]) -> str:
+    """One validation for a person: how far, how good, how fast, how long yet in this stage."""
+    left = (record["total"] - record["step"]) / record["step"] * record["images"] / record["images_per_second"] / 60
+    progress = f"{record['stage']} {record['step']}/{record['total']}  {record['images']:,} images"
+    losses = f"loss {record['loss']:.4f}  held-out {record['heldout']:.4f}"
+    return f"{progress}  {losses}  {record['images_per_second']:.0f}/s  {left:.0f} min left"

@@ -13,9 +13,10 @@ pipeline_tag: text-to-3d
 ---
 # The embedded prior of sds3d
 
-A text-, camera- and background-conditioned diffusion model of single objects at 64x64 pixels with {millions:.0f} M
-parameters, small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a
-local convolution for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view.
+A text-, camera- and background-conditioned diffusion model of objects at 64x64 pixels with {millions:.0f} M parameters,
+small enough for a laptop CPU. It predicts x0 with a residual MLP in the corpus's eigen-image space and a small U-Net
+for detail; text enters as MiniLM token states, the camera as azimuth, elevation and field of view, and a picture of the
+object from another side, where there is one, as its whitened coefficients.
 
 ## What it was trained on
 {images:,} renders (seed {seed}) of {objects:,} objects, {captions:,} captions; {heldout:,} of the renders show objects
