@@ -51,16 +51,16 @@ def test_every_sign_factor_condition_and_state_is_changed_once() -> None:
             "w * (e[Call('pos')] - e[Call('null', 's')]) -> w",
             "w * (e[Call('pos')] - e[Call('null', 's')]) -> e[Call('pos')] - e[Call('null', 's')]",
             "e[Call('pos')] - e[Call('null', 's')] -> e[Call('pos')] + e[Call('null', 's')]",
-            "'pos' -> 'null'",
-            "'null' -> 'pos'",
-            "'s' -> 't'",
-            "'t' -> 's'",
+            "Call('pos') -> Call('null')",
+            "Call('null', 's') -> Call('pos', 's')",
+            "Call('null', 's') -> Call('null', 't')",
+            "states['t'] -> states['s']",
         ]
     )
 
 
 def test_a_mutant_is_the_module_with_that_one_change() -> None:
-    (mutation,) = (m for m in mutations(SOURCE, "Objective") if m.change == "'pos' -> 'null'")
+    (mutation,) = (m for m in mutations(SOURCE, "Objective") if m.change == "Call('pos') -> Call('null')")
     assert mutation.source.count("Call('null'") == 2 and mutation.line == 21
     assert "def __post_init__" in mutation.source and "class Other" in mutation.source
     compile(mutation.source, "mutant", "exec")

@@ -167,3 +167,12 @@ def test_the_exact_critic_predicts_the_noise_and_its_marginal_does_not(folder: P
     blind = run.critic.predict(alpha * x + sigma * noise, t, cond)
     assert (blind - noise).abs().max() > 1e-2
     assert all(not record.skipped for record in distill(run))
+
+
+def test_a_spread_keeps_what_is_no_view(folder: Path) -> None:
+    """Without a camera, at a low level: with a spread x0 of a picture that is no view is nearly that picture."""
+    look = load_asset(folder / "box.glb")
+    x = torch.zeros(1, 3, SIZE, SIZE).double()
+    wide, narrow = (ViewsPrior(look, spread=s, size=SIZE) for s in (0.5, 0.0))
+    assert (clean(wide, wide.text([""]), 20, x) - x).square().mean() < 0.01
+    assert (clean(narrow, narrow.text([""]), 20, x) - x).square().mean() > 0.5

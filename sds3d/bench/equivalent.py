@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-EQUIVALENT: dict[str, dict[str, str]] = {}  # objective -> change (Mutation.change) -> reason
+EQUIVALENT: dict[str, dict[str, str]] = {  # objective -> change (Mutation.change) -> reason
+    "dreamcatalyst": {"states['t'] -> states['src']": "tau and its shape: both states are at the same t"},
+}

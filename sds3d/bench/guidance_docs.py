@@ -13,7 +13,7 @@ from sds3d.bench.guidance_use import USE
 from sds3d.config import fields, flatten, load_preset
 from sds3d.errors import UserError
 from sds3d.files import write_bytes
-from sds3d.guidance import GUIDANCE, Distillation
+from sds3d.guidance import GUIDANCE, SDS, Distillation
 
 Measured = dict[str, dict[str, Any]]  # bench -> objective -> its numbers
 PRESET = "default"
@@ -60,7 +60,7 @@ def page(measured: Path) -> str:
     table = "\n".join(["| objective | what it does |", "|---|---|", *rows])
     sections = [section(name, preset, numbers) for name in GUIDANCE]
     made = [f"- {line}" for line in numbers.get("made", {}).values()]
-    shared = ", ".join(f"`{key}`" for key, _ in fields(Distillation()))
+    shared = ", ".join(f"`{key}`" for key in _shared())
     return (
         HEAD.format(preset=PRESET, shared=shared)
         + "\n\n".join([table, *sections, LEGEND + "\n".join(made)]).rstrip()
@@ -87,7 +87,7 @@ def section(name: str, preset: Mapping[str, Any], numbers: Measured) -> str:
 def options(name: str, preset: Mapping[str, Any]) -> str:
     """Its options with their defaults, and in brackets what the preset puts there; of the shared ones, those at which
     it or the preset has a value of its own."""
-    shared, shown = dict(fields(Distillation())), []
+    shared, shown = _shared(), []
     for key, value in fields(GUIDANCE[name]()):
         own = preset.get(f"{name}.{key}", value)
         if key in shared and value == own == shared[key]:
@@ -173,6 +173,11 @@ def _recognise(data: Any) -> tuple[str, dict[str, Any], str]:
     if "psnr" in data[0] and "scene" in data[0]:
         return "oracle", {f"{row['scene']}:{row['guidance']}": row for row in data}, ""
     return "mutants", {row["name"]: row for row in data if "mutants" in row and row["name"] in GUIDANCE}, ""
+
+
+def _shared() -> dict[str, Any]:
+    """The options that every objective of its own has, with their defaults."""
+    return {key: value for key, value in fields(SDS()) if key in Distillation.__dataclass_fields__}
 
 
 def _sentences(text: str) -> list[str]:

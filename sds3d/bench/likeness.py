@@ -62,11 +62,13 @@ def look_at(prompt: str, views: Tensor, azimuths: Sequence[float]) -> Likeness:
         return Likeness(diversity=pixel_diversity(views), judged_by="pixels")
     images, truth = views.flatten(0, 1), torch.tensor(azimuths).repeat(len(views))
     ranks = joint_rank([judge.rank(images, noun) for noun in target.nouns]).tolist()
-    coloured = target.colour in judge.colours
+    colour = None
+    if target.colour is not None and target.colour in judge.colours:
+        colour = float((judge.colour(images) == judge.colours.index(target.colour)).double().mean())
     return Likeness(
         r1=recall(ranks, 1),
         r5=recall(ranks, 5),
-        colour=float((judge.colour(images) == judge.colours.index(target.colour)).float().mean()) if coloured else None,
+        colour=colour,
         janus=janus(judge.azimuth(images), truth) if target.faced else None,
         diversity=diversity(judge.embed(images).unflatten(0, views.shape[:2])),
         judged_by="probe",

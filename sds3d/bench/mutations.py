@@ -34,23 +34,26 @@ def mutations(source: str, class_name: str | None, states: frozenset[str] = froz
     tree = ast.parse(source)
     functions = _reached(tree, class_name)
     swaps = _swaps(functions, states)
-    for site, change in _sites(functions, swaps):
+    for site, context, change in _sites(functions, swaps):
         changed = copy.deepcopy(tree)
-        node = _at(changed, site)
-        new = change(copy.deepcopy(node))
-        _Replace(node, new).visit(changed)
+        _Replace(_at(changed, site), change(copy.deepcopy(site))).visit(changed)
         text = ast.unparse(ast.fix_missing_locations(changed))
-        yield Mutation(site.lineno, ast.unparse(site), ast.unparse(new), text)
+        shown = context if isinstance(site, ast.Constant) else site  # a name alone does not say where it stands
+        twin = copy.deepcopy(shown)
+        after = _Replace(_at(twin, site), change(copy.deepcopy(site))).visit(twin)
+        yield Mutation(site.lineno, ast.unparse(shown), ast.unparse(after), text)
 
 
 Change = Callable[[ast.expr], ast.expr]
 
 
-def _sites(functions: list[ast.FunctionDef], swaps: dict[str, str]) -> Iterator[tuple[ast.expr, Change]]:
+def _sites(functions: list[ast.FunctionDef], swaps: dict[str, str]) -> Iterator[tuple[ast.expr, ast.expr, Change]]:
+    """(what changes, the expression around it, how)."""
     for function in functions:
+        around = {child: node for node in _expressions(function) for child in ast.iter_child_nodes(node)}
         for node in _expressions(function):
             for change in _changes(node, swaps):
-                yield node, change
+                yield node, around.get(node, node), change
 
 
 def _changes(node: ast.expr, swaps: dict[str, str]) -> Iterator[Change]:
@@ -117,7 +120,7 @@ def _reached(tree: ast.Module, class_name: str | None) -> list[ast.FunctionDef]:
 
 def _expressions(function: ast.FunctionDef) -> Iterator[ast.expr]:
     """Expressions of the body that decide a value: without the docstring, annotations and what is raised."""
-    stack: list[ast.AST] = list(reversed(function.body)) + function.args.defaults
+    stack: list[ast.AST] = [*reversed(function.body), *function.args.defaults]
     while stack:
         node = stack.pop()
         if isinstance(node, (ast.Raise, ast.Assert)) or isinstance(node, ast.Expr) and _is_text(node.value):
@@ -134,7 +137,7 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _at(tree: ast.Module, site: ast.expr) -> ast.expr:
+def _at(tree: ast.AST, site: ast.expr) -> ast.expr:
     """The node of a copied tree that stands where `site` stands in the first."""
     place = (type(site), site.lineno, site.col_offset, site.end_lineno, site.end_col_offset)
     for node in ast.walk(tree):

@@ -30,8 +30,11 @@ PASS = 25.0  # dB
 NOUN = "car"  # the known object: no symmetry front to back, several colours
 HELD_OUT = orbit(8, 15.0, start=22.5)
 
-# the images decide, not the scene's own wishes; cfg 1: the score itself
+SPREAD = 0.5  # of the null condition: anything near a view. Were it the views alone, ism's interval term would vanish
+
+# the images decide, not the scene's own wishes; the null condition does not know the camera
 TASK: dict[str, Any] = {
+    "camera_guidance": True,
     "guidance_weight": 1.0,
     "background": "white",
     "splats.penalty_size": (0.0, 0.0),
@@ -73,15 +76,17 @@ def known_object(noun: str = NOUN) -> Look:
 
 
 def oracle_settings(scene: str, guidance: str, steps: int, extra: Mapping[str, Any] | None = None) -> Settings:
-    """The default preset without regularisers; `extra` by dotted key on top."""
+    """The default preset without regularisers and at guidance scale 1; `extra` by dotted key on top."""
     chosen = {"scene": scene, "guidance": guidance, "steps": steps, "prompt": "it", **TASK}
+    if hasattr(GUIDANCE[guidance](), "cfg"):
+        chosen[f"{guidance}.cfg"] = 1.0  # the score itself
     return from_values({**load_preset("default"), **chosen, **(extra or {})})
 
 
 def recover(look: Look, settings: Settings, size: int) -> Recovery:
     """Distil the views of `look` into a new scene; its PSNR at cameras that no step used."""
     began = time.perf_counter()
-    prior = ViewsPrior(look, size=size)
+    prior = ViewsPrior(look, spread=SPREAD, size=size)
     try:
         run = prepare(settings, prior)
     except UserError as error:

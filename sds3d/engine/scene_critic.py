@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sds3d.camera import Cameras, fit_distance
 from sds3d.priors.base import Cond, Prior
-from sds3d.priors.oracle_source import finite_eps, grey, ring
+from sds3d.priors.oracle_source import grey, mixture_eps, ring
 from sds3d.scenes.base import Scene
 
 
@@ -42,7 +42,7 @@ class SceneCritic:
             cameras = ring()
             views = self._views(cameras, shade[i].expand(len(cameras))).to(x_t)
             rows = slice(i, i + 1)
-            eps[rows] = finite_eps(x_t[rows], alpha[rows], sigma[rows], views[None], x_t.new_zeros(len(views)))
+            eps[rows] = mixture_eps(x_t[rows], alpha[rows], sigma[rows], views[None], x_t.new_zeros(len(views)))
         return eps
 
     def _views(self, cameras: Cameras, shade: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sds3d.guidance.base import Call, Context, Distillation, State, guided
+from sds3d.guidance.base import Call, Context, Distillation, State, guided, guided_calls
 from sds3d.guidance.manifold import corrective
-from sds3d.guidance.tensors import denoised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +18,9 @@ class LMCSDS(Distillation):
 
     Alldieck et al., "Score Distillation Sampling with Learned Manifold Corrective" (arXiv 2401.05293). SDS's noisy term
     e_null - n is (x - x0(e_null)) / lambda_t; b stands in for x there and mimics what the prior does to a clean image
-    at level t, so that only the pull towards the manifold of images is left. No gradient goes through b. Engine choice:
-    s, and w = sigma_t^2, which keeps 1 / lambda_t in bounds at both ends. See `manifold` for b.
+    at level t, so that only the pull towards the manifold of images is left: g / w = e^s - (x_t - alpha_t b) / sigma_t,
+    SDS with the noise that would lead from b to x_t. No gradient goes through b. Engine choice: s, and w = sigma_t^2,
+    which keeps 1 / lambda_t in bounds at both ends. See `manifold` for b.
     """
 
     cfg: float = 8.0
@@ -28,9 +28,8 @@ class LMCSDS(Distillation):
     summary: ClassVar[str] = "SDS whose noise is replaced by a small net's view of a clean image; trains once per prior"
 
     def calls(self, c: Context, states: Mapping[str, State]) -> list[Call]:
-        return [Call("pos"), Call("null")]
+        return guided_calls(self.cfg)
 
     def combine(self, e: Mapping[Call, Tensor], states: Mapping[str, State], c: Context) -> Tensor:
-        state, null = states["t"], e[Call("null")]
-        pull = (corrective(c)(c.x, state.t).to(c.x) - denoised(state, null)) * state.alpha / state.sigma
-        return guided(e, self.cfg) - null + pull
+        state, clean = states["t"], corrective(c)
+        return guided(e, self.cfg) - (state.z - state.alpha * clean(c.x, state.t).to(c.x)) / state.sigma

@@ -34,32 +34,44 @@ class FieldNoise(Distillation):
         """(B, C, h, w) the field as the views see it, at `Context.step`."""
         if c.view is None:
             return run_fixed(c)
-        views, voxels, pixels = visible(c, self.texels)
-        return gather(c, views, voxels, pixels, gamma)
+        if c.view.depth.device.type == "cpu":
+            from sds3d.guidance.noise_field_numba import drawn
+
+            background, edge = run_fixed(c, name="noise-background"), voxel_edge(c, self.texels)
+            return drawn(c.view, background, self.texels, edge, OPAQUE, BITS, salt(c.seed), c.step, gamma).to(c.x)
+        return gather(c, *visible(c, self.texels), gamma)
+
+
+def voxel_edge(c: Context, texels: int) -> float:
+    return 2 / (FILL * c.x.shape[-1] * texels)
+
+
+def salt(seed: int) -> int:
+    """What makes the voxels' numbers those of the run."""
+    return int(torch.randint(1 << 62, (), generator=stream(seed, "noise-field")))
 
 
 def visible(c: Context, texels: int) -> tuple[Tensor, Tensor, Tensor]:
     """The voxels (V,) that each view sees, as (view, voxel key, pixel), one pixel for each: where its centre projects.
 
-    A voxel is seen where the surface behind one of 2 `texels` x 2 `texels` points of a pixel lies in it. No voxel
-    belongs to two pixels of a view, so the field is white within a view.
+    A pixel sees a voxel where the surface behind one of its 2 `texels` x 2 `texels` points lies in it. No voxel belongs
+    to two pixels of a view, so the field is white within a view.
     """
     assert c.view is not None
     size = c.x.shape[-1]
-    edge = 2 / (FILL * size * texels)
+    edge = voxel_edge(c, texels)
     depth, coverage = (v.detach() for v in surface_depth(c.view, 2 * texels * size))
     seen = coverage > OPAQUE
-    index = (unproject(c.view.cameras, depth)[seen] / edge).floor().long()
-    index = (index + (1 << BITS - 1)).clamp(0, (1 << BITS) - 1)
-    key = index[:, 0] << 2 * BITS | index[:, 1] << BITS | index[:, 2]
-    packed = torch.unique(seen.nonzero()[:, 0] << 3 * BITS | key)  # up to 2^9 views
-    views, voxels = packed >> 3 * BITS, packed & ((1 << 3 * BITS) - 1)
-    axes = torch.stack([voxels >> 2 * BITS, voxels >> BITS, voxels], -1) & ((1 << BITS) - 1)
-    centres = (axes - (1 << BITS - 1) + 0.5).to(depth) * edge
-    where, _ = project(c.view.cameras[views], centres[:, None])
-    column, row = ((where[:, 0] + 1) / 2 * size).floor().long().unbind(-1)
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    return views[inside], voxels[inside], (row * size + column)[inside]
+    view, row, column = seen.nonzero().unbind(1)
+    index = (unproject(c.view.cameras, depth)[seen] / edge).floor()
+    where, _ = project(c.view.cameras[view], (index[:, None] + 0.5) * edge)
+    x, y = ((where[:, 0] + 1) / 2 * size).floor().long().unbind(1)
+    own = (y == row // (2 * texels)) & (x == column // (2 * texels))
+    i, j, k = (index[own].long() + (1 << BITS - 1)).unbind(1)
+    key = view[own] << 3 * BITS | i << 2 * BITS | j << BITS | k  # up to 2^9 views
+    key, place = key.unique(return_inverse=True)
+    pixels = torch.empty_like(key).index_copy_(0, place, (y * size + x)[own])
+    return key >> 3 * BITS, key & ((1 << 3 * BITS) - 1), pixels
 
 
 def gather(c: Context, views: Tensor, voxels: Tensor, pixels: Tensor, gamma: float) -> Tensor:
@@ -68,11 +80,11 @@ def gather(c: Context, views: Tensor, voxels: Tensor, pixels: Tensor, gamma: flo
     Pixels without a voxel take a noise of the run that is fixed in the image.
     """
     batch, channels, h, w = c.x.shape
-    salt = int(torch.randint(1 << 62, (), generator=stream(c.seed, "noise-field")))
+    keys = voxels ^ salt(c.seed)
     at = views * h * w + pixels
     count = c.x.new_zeros(batch * h * w).index_add_(0, at, torch.ones_like(at, dtype=c.x.dtype))
     sums = [
-        c.x.new_zeros(batch * h * w).index_add_(0, at, refreshing(voxels ^ salt, lane, c.step, gamma, c.x))
+        c.x.new_zeros(batch * h * w).index_add_(0, at, refreshing(keys, lane, c.step, gamma, c.x))
         for lane in range(channels)
     ]
     field = (torch.stack(sums) / count.clamp_min(1).sqrt()).view(channels, batch, h, w).movedim(0, 1)

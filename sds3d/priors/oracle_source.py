@@ -34,11 +34,13 @@ class ViewsPrior:
     """The views of one object: p(x | camera) = (1 - front) delta(view from there) + front delta(view from azimuth 0).
 
     `front` > 0 is the Janus bias: that share of the pictures shows the front whatever the camera says. Without a camera
-    x is one of a ring of views. Over white, or over the grey that the condition names. Every prompt means the object.
+    x is one of a ring of views plus N(0, spread^2): a spread makes pictures possible that are no view of the object.
+    Over white, or over the grey that the condition names. Every prompt means the object.
     """
 
     look: Look
     front: float = 0.0
+    spread: float = 0.0
     size: int = SIZE
     schedule: Schedule = field(default_factory=cosine)
     name: str = "oracle:views"
@@ -65,11 +67,11 @@ class ViewsPrior:
         alpha, sigma = self.schedule.alpha_sigma(t, x_t.to(dtype))
         known = torch.zeros(len(cond), dtype=torch.bool) if cond.camera is None else ~cond.camera.cpu().isnan().any(-1)
         eps = torch.empty(x_t.shape, dtype=dtype, device=x_t.device)
-        for rows, means in ((known, self._seen), (~known, self._any)):
+        for rows, means, spread in ((known, self._seen, 0.0), (~known, self._any, self.spread)):
             i = rows.nonzero()[:, 0].to(x_t.device)
             if len(i):
                 images, log = means(cond.select(i.to(cond.tokens.device)))
-                eps[i] = finite_eps(x_t[i].to(dtype), alpha[i], sigma[i], images.to(x_t.device, dtype), log)
+                eps[i] = mixture_eps(x_t[i].to(dtype), alpha[i], sigma[i], images.to(x_t.device, dtype), log, spread)
         return eps
 
     def _seen(self, cond: Cond) -> tuple[Tensor, Tensor]:
@@ -94,15 +96,16 @@ class ViewsPrior:
         return over(rgba, shade[:, None].expand(-1, 3)) * 2 - 1
 
 
-def finite_eps(z: Tensor, alpha: Tensor, sigma: Tensor, images: Tensor, log: Tensor) -> Tensor:
-    """e = (z - alpha x0) / sigma with x0 the posterior mean over a set of images of its own for every row.
+def mixture_eps(z: Tensor, alpha: Tensor, sigma: Tensor, means: Tensor, log: Tensor, spread: float = 0.0) -> Tensor:
+    """The optimal eps of a mixture of N(mean, spread^2) of its own for every row; spread 0 is a finite set.
 
-    z (B, C, h, w); alpha, sigma (B, 1, 1, 1); images (B, K, C, h, w); log (K,) of the images' weights.
+    z (B, C, h, w); alpha, sigma (B, 1, 1, 1); means (B, K, C, h, w); log (K,) of the weights.
     """
-    gap = z[:, None] - alpha[:, None] * images
-    likelihood = -0.5 * gap.flatten(2).square().sum(-1) / sigma.flatten(1) ** 2  # (B, K)
+    gap = z[:, None] - alpha[:, None] * means
+    variance = (alpha * spread).square() + sigma.square()  # (B, 1, 1, 1)
+    likelihood = -0.5 * gap.flatten(2).square().sum(-1) / variance.flatten(1)  # (B, K)
     rho = (likelihood + log.to(z)).softmax(-1)
-    return torch.einsum("bk,bkchw->bchw", rho, gap) / sigma
+    return torch.einsum("bk,bkchw->bchw", rho, gap) * sigma / variance
 
 
 def ring() -> Cameras:

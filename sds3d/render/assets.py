@@ -52,11 +52,21 @@ def soup_look(soup: Soup) -> Look:
 
 
 def splat_look(splats: dict[str, Tensor]) -> Look:
-    """Views of Gaussians given by the arguments of `render_splats`."""
+    """Views of Gaussians given by the arguments of `render_splats` of these names."""
 
     @torch.no_grad()
     def look(cameras: Cameras, size: int) -> Tensor:
-        frame = render_splats(**splats, cameras=cameras, size=size, background=torch.zeros(len(cameras), 3))
+        background = torch.zeros(len(cameras), 3)
+        frame = render_splats(
+            splats["means"],
+            splats["quats"],
+            splats["scales"],
+            splats["opacities"],
+            splats["colors"],
+            cameras,
+            size,
+            background,
+        )
         return torch.cat([(frame.rgb / frame.alpha.clamp_min(1e-6)).clamp(0, 1), frame.alpha], 1)
 
     return look
@@ -98,7 +108,8 @@ def _soup(mesh: Any) -> Soup:
     materials, uv = _painted(mesh)
     index = np.arange(len(faces)) if len(materials) > 1 else np.zeros(len(faces))
     corners, normals = (np.asarray(part, np.float32)[faces] for part in (mesh.vertices, mesh.vertex_normals))
-    return Soup(corners, normals, np.zeros((len(faces), 3, 2)) if uv is None else uv, index.astype(np.int32), materials)
+    uv = np.zeros((len(faces), 3, 2), np.float32) if uv is None else uv
+    return Soup(corners, normals, uv, index.astype(np.int32), materials)
 
 
 def _painted(mesh: Any) -> tuple[list[Material], np.ndarray | None]:

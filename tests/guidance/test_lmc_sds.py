@@ -24,7 +24,7 @@ def test_formula_and_cost() -> None:
     null = s.e["null"]
     expected = 3 * (s.e["pos"] - null) + (bent(s.c.x, s.state.t) - s.x0(null)) / s.lam
     assert close(s.g, s.state.sigma**2 * expected)
-    assert s.cost == (2, 0) and called(LMCSDS(), s) == ["null", "pos"]
+    assert s.cost == (2, 0) and called(LMCSDS(), s) == ["null", "pos"] and called(LMCSDS(cfg=1.0), s) == ["pos"]
     assert LMCSDS().cfg == 8 and LMCSDS().weight == "sds" and not LMCSDS.critic
 
 

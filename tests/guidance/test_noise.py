@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sds3d.camera import orbit
 from sds3d.guidance import View
-from sds3d.guidance.counter_noise import LEVELS, gaussians, refreshing
+from sds3d.guidance.counter_noise import LEVELS, gaussians, refreshing, renewal
 from sds3d.guidance.noise import run_fixed, shared
 
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -74,6 +74,14 @@ def test_renewed_noise_is_an_autoregression(gamma: float) -> None:
         for j in range(i):
             expected = (1 - gamma) ** ((steps[i] - steps[j]) / 2)
             assert abs(correlation(a, at[j]) - expected) < ERROR
+
+
+@pytest.mark.parametrize("step", [0, 5, 1023, 1024, 2600])
+@pytest.mark.parametrize("gamma", [0.0, 1e-4, 0.3, 1.0])
+def test_the_draws_of_renewed_noise_have_variance_one(gamma: float, step: int) -> None:
+    weights = renewal(step, gamma)
+    assert sum(w * w for w in weights.values()) == pytest.approx(1, abs=1e-12)
+    assert all(weights.values()) and (gamma < 1 or list(weights) == [step])
 
 
 def test_without_renewal_it_stays() -> None:

@@ -6,12 +6,15 @@ import math
 
 import pytest
 import torch
-from field_scenes import DOUBLE, ball, seen
+from field_scenes import DOUBLE, RADIUS, ball, seen
 from torch import Tensor
 
 from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.errors import UserError
+from sds3d.guidance import View
+from sds3d.guidance.noise import run_fixed
 from sds3d.guidance.noise_field import FieldNoise, gather, visible
+from sds3d.guidance.surface import unproject
 
 SIZE, TEXELS = 16, 2
 
@@ -52,6 +55,27 @@ def test_every_pixel_is_standard_normal_and_white_within_a_view() -> None:
     assert len(counts[covered].unique()) > 3  # pixels of few and of many voxels alike
 
 
+@pytest.mark.parametrize("texels", [3, 5])
+def test_voxels_lie_on_the_surface_and_belong_to_the_pixel_that_their_centre_is_in(texels: int) -> None:
+    """Edge: a `texels`-th of a pixel at the fitted distance, where the unit ball fills 95 % of the picture."""
+    view = ball(cameras(30.0), 16 * SIZE)
+    _, voxels, pixels = visible(seen(view, SIZE), texels)
+    edge = 2 / (0.95 * SIZE * texels)
+    index = torch.stack([voxels >> 36, voxels >> 18, voxels], 1) % (1 << 18) - (1 << 17)
+    centres = (index + 0.5) * edge
+    off = (centres.to(DOUBLE).norm(dim=1) - RADIUS).abs()
+    assert off.max() < edge * math.sqrt(3) / 2 + 0.01 and off.mean() < 0.4 * edge
+    local = centres.to(DOUBLE) @ view.cameras.world_to_camera()[0, :3, :3].T.to(DOUBLE)
+    depth = local[:, 2] + view.cameras.distance[0]
+    picture = local[:, :2] / depth[:, None] / math.tan(math.radians(20)) + 1  # 0 to 2
+    column, row = (picture * SIZE / 2).floor().long().unbind(1)
+    assert (row * SIZE + column == pixels).double().mean() > 0.999  # but for rounding on an edge
+
+    dense = unproject(view.cameras, view.depth[:, 0])[view.alpha[:, 0] > 0] / edge
+    all_of_them = dense.floor().unique(dim=0)
+    assert 0.7 < len(voxels) / len(all_of_them) < 0.9  # the rest are grazed in a corner
+
+
 def test_covariance_across_views_is_the_overlap_of_their_voxels() -> None:
     """Regressed over all pairs of pixels, the covariance is 1 x overlap, within five standard errors."""
     field, overlap = drawn(150, 0.0, 6.0)
@@ -85,6 +109,29 @@ def test_the_same_geometry_has_the_same_noise_and_no_gradient() -> None:
     assert not torch.equal(FieldNoise.field(Plain(), seen(view, SIZE, seed=1)), first)
     renewed = FieldNoise.field(Plain(), seen(view, SIZE, step=7), gamma=0.5)
     assert not torch.allclose(renewed, later)
+
+
+@pytest.mark.parametrize(("texels", "resolution"), [(1, 5), (2, 4), (3, 2)])  # as many points, as many, more of them
+@pytest.mark.parametrize(("gamma", "step"), [(0.0, 3), (1e-3, 1500)])
+def test_the_kernel_draws_what_voxels_and_sums_say(texels: int, resolution: int, gamma: float, step: int) -> None:
+    """To the rounding of float32 (1e-5); pixels without a voxel are the background exactly."""
+    c = seen(ball(cameras(10.0, 80.0, 200.0), resolution * SIZE), SIZE, channels=2, step=step)
+    assert c.view is not None
+    c.view.alpha.mul_(0.15).add_(torch.rand(c.view.alpha.shape, generator=c.generator, dtype=DOUBLE) * 0.05)
+    views, voxels, pixels = visible(c, texels)
+    expected = gather(c, views, voxels, pixels, gamma)
+    field = FieldNoise.field(Plain(texels=texels), c, gamma)
+    assert field.dtype == c.x.dtype and (field - expected).abs().max() < 1e-5
+    empty = torch.ones(3, SIZE**2, dtype=torch.bool).index_put_((views, pixels), torch.tensor(False))
+    background = run_fixed(c, name="noise-background")
+    assert 0.3 < empty.double().mean() < 0.9
+    assert torch.equal(field.flatten(2).mT[empty], background.float().to(DOUBLE).flatten(2).mT[empty])
+
+
+def test_a_view_has_the_same_bytes_in_any_company() -> None:
+    view = ball(orbit(20), 2 * SIZE)
+    alone = View(view.cameras[3:4], view.alpha[3:4], view.depth[3:4])
+    assert torch.equal(FieldNoise.field(Plain(), seen(view, SIZE))[3:4], FieldNoise.field(Plain(), seen(alone, SIZE)))
 
 
 def test_without_texels_there_is_no_field() -> None:
