@@ -112,4 +112,4 @@ def test_a_prior_without_image_prompts_says_so_and_leaves_nothing(
     monkeypatch.setattr(engine, "load_prior", lambda name, device: Blind())
     with pytest.raises(UserError, match="takes no image prompt"):
         engine.generate(settings(guidance="isd", steps=1), tmp_path, torch.device("cpu"), False, Log())
-    assert not list(tmp_path.rglob("reference.png"))
+    assert not list(tmp_path.iterdir())

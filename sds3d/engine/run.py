@@ -119,7 +119,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if [path.name for path in folder.iterdir()] == [LOCK]:  # nothing came of it
+            if {path.name for path in folder.iterdir()} <= {LOCK, "config.yaml"}:  # nothing came of it
                 _remove_tree(folder)
 
 

@@ -30,11 +30,11 @@ Objects are from the sources named in the prior's ATTRIBUTION.md; parts are CC-B
 ## Its ceiling
 Measured on the stored half-precision weights, on renders over white of objects that it never learnt from. R@k is the
 mean over nouns; other words for the same thing and its kinds ("armchair" for "chair") do not count as mistakes. Colour:
-the word for more than half of the unlit surface seen, or none; "named" leaves out pictures whose answer is none.
+the word for more than half of the unlit surface seen; "or none" counts pictures where no colour has so much, too.
 Azimuth: median error in degrees, of objects with a front. Janus: the back (over 135 degrees) taken for the front
 (under 45).
 
-| objects | nouns | pictures | R@1 | R@5 | colour | colour, named | azimuth | Janus |
+| objects | nouns | pictures | R@1 | R@5 | colour | colour or none | azimuth | Janus |
 |---|---|---|---|---|---|---|---|---|
 {rows}
 
@@ -52,7 +52,7 @@ Corpus code `{code:.12}`.
 |---|---|---|---|---|
 {curve}
 """
-FIGURES = ("nouns", "images", "r1", "r5", "colour", "colour_named", "azimuth", "janus")
+FIGURES = ("nouns", "images", "r1", "r5", "colour", "colour_or_none", "azimuth", "janus")
 
 
 def row(name: str, figures: dict[str, Any]) -> str:

@@ -61,8 +61,8 @@ class Measured:
         return {
             "nouns": len(self.noun[mask].unique()), "images": int(mask.sum()),
             "r1": self.recall(mask, 1), "r5": self.recall(mask, 5),
-            "colour": share((self.colour == self.named)[mask]),
-            "colour_named": share((self.colour == self.named)[plain]),
+            "colour": share((self.colour == self.named)[plain]),
+            "colour_or_none": share((self.colour == self.named)[mask]),
             "azimuth": median(self.error[front]), "janus": rounded(janus(self.azimuth[front], self.angle[front])),
         }  # fmt: skip
 
