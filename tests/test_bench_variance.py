@@ -19,7 +19,7 @@ X = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
 
 
 def measured(prior: Any, **overrides: Any) -> tuple[Spread, ...]:
-    run = prepare(settings(**{"sds.weight": "uniform", "sds.clamp": 0.0, **overrides}), prior)
+    run = prepare(settings(**{"guidance": "sds", "sds.weight": "uniform", "sds.clamp": 0.0, **overrides}), prior)
     try:
         return profile(run, X, DRAWS)
     finally:

@@ -141,15 +141,15 @@ def test_benches_have_help_with_an_example(command: str) -> None:
 
 
 def test_compare_from_the_command_line_on_a_folder_of_pictures(tmp_path: Path) -> None:
-    for name, colour in (("red ball", (0.9, 0.1, 0.1)), ("blue ball", (0.1, 0.1, 0.9))):
+    for name, colour in (("red blob", (0.9, 0.1, 0.1)), ("blue blob", (0.1, 0.1, 0.9))):
         pixels = ((disc(colour) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).resize((4 * SIZE, 4 * SIZE)).save(tmp_path / f"{name}.png")
     small = [word for key, value in {**TINY, "size": 32}.items() for word in ("--set", f"{key}={value}")]
-    command = ["compare", "a red ball", "--guidance", "sds,dds", "--prior", f"oracle:images:{tmp_path}", *small]
+    command = ["compare", "a red blob", "--guidance", "sds,dds", "--prior", f"oracle:images:{tmp_path}", *small]
     result = sds3d(*command, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     assert "cannot: guidance 'dds'" in result.output and "diversity is by pixels" in result.output
-    assert (tmp_path / "compare-a-red-ball" / "sheet.png").is_file()
+    assert (tmp_path / "compare-a-red-blob" / "sheet.png").is_file()
 
 
 @pytest.mark.parametrize(

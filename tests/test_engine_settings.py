@@ -61,10 +61,10 @@ def test_scene_and_guidance_stand_for_the_chosen_ones() -> None:
     [
         ("stepz", "3", "did you mean 'steps'"),
         ("splats.cuont", "3", "did you mean 'splats.count'"),
-        ("sds.cgf", "3", "did you mean 'sds.cfg'"),
+        ("cfd.cgf", "3", "did you mean 'cfd.cfg'"),
         ("time.policy", "sqrrt", "did you mean 'sqrt'"),
         ("grid.hidden", "3", "no effect: the scene is 'splats'"),
-        ("vsd.cfg", "3", "no effect: the guidance is 'sds'"),
+        ("vsd.cfg", "3", "no effect: the guidance is 'cfd'"),
         ("scene_options.count", "3", "unknown setting"),
         ("scene", "splat", "did you mean 'splats'"),
         ("guidance", "sdss", "did you mean 'sds'"),
@@ -92,7 +92,7 @@ def test_config_yaml_brings_the_settings_back(tmp_path: Path) -> None:
 
 def test_the_hash_sees_what_decides_the_result_and_nothing_else() -> None:
     plain = resolve("a red chair", {})
-    for change in ({"seed": 1}, {"splats.count": 2999}, {"sds.cfg": 4.5}, {"scene": "grid"}, {"time.lo": 0.123}):
+    for change in ({"seed": 1}, {"splats.count": 2999}, {"cfd.cfg": 4.5}, {"scene": "grid"}, {"time.lo": 0.123}):
         assert resolve("a red chair", change).hash != plain.hash
     assert resolve("a blue chair", {}).hash != plain.hash
     assert resolve(" a  red chair\n", {"checkpoint_every": 7, "preview_every": 3}).hash == plain.hash

@@ -361,7 +361,7 @@ def test_a_report_tells_the_command_that_made_it() -> None:
 @pytest.mark.skipif(not (WEIGHTS / "probe.json").is_file(), reason="the probe's weights are not in this checkout")
 def test_the_bench_from_end_to_end(tmp_path: Path) -> None:
     """Few steps, so no scores to speak of; but the prior's own red chairs are red chairs to the probe."""
-    (tmp_path / "two.txt").write_text("a red chair\na blue car\n")
+    (tmp_path / "two.txt").write_text("a red chair\na corgi\n")
     words = ["--prompts", str(tmp_path / "two.txt"), "--scene", "splats", "--sample-steps", "10", "--json"]
     words += ["--out", str(tmp_path / "out"), *(w for k, v in SMALL.items() for w in ("--set", f"{k}={v}"))]
     first = run_command(*words)
@@ -369,7 +369,7 @@ def test_the_bench_from_end_to_end(tmp_path: Path) -> None:
     samples, scene = json.loads(first.stdout)["rows"]
     assert samples["r5"]["value"] >= 0.5 and samples["colour"]["value"] >= 0.5
     assert samples["azimuth"]["value"] < 45 and samples["r5_of_2d"] == 1.0
-    assert scene["label"] == "sds splats" and scene["failed"] == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"quality.json", "results", "sheet-sds-splats-1.png"}
+    assert scene["label"] == "cfd splats" and scene["failed"] == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"quality.json", "results", "sheet-cfd-splats-1.png"}
     again = run_command(*words)
     assert "(4 reused)" in again.stderr and json.loads(again.stdout)["rows"] == json.loads(first.stdout)["rows"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 USE: dict[str, str] = {
-    "sds": "The default and the yardstick. Take it first; go on from here when its colours or its sameness disturb.",
+    "sds": "The yardstick, and the cheapest. Its mean over noises loses thin parts; at high scales it paints stripes.",
     "vsd": "When detail and natural colours are worth a second network and twice the time.",
     "csd": "When the shape is there and the prompt should be felt more; with the negative prompt against saturation.",
     "nfsd": "In place of sds when a moderate scale should do and its noise is too much.",
@@ -31,7 +31,7 @@ USE: dict[str, str] = {
     "isd": "When the object should look like one picture, given or drawn by the prior.",
     "rewardsds": "When a reward can be named and evaluations are cheap: many noises, the best ones count.",
     "rewardvsd": "As rewardsds, on vsd.",
-    "cfd": "When all views should agree on one sample of the prior: noise that sticks to the object.",
+    "cfd": "The default: all views agree on one sample, so that details stay. Wants time.policy flow.",
     "gsd": "As an addition to sds when neighbouring views disagree; it pulls on the geometry too.",
     "rfds": "For flow-matching priors; on others it is sds with another weight.",
     "rfds_rev": "As rfds, with the noise refined first: less variance for one more prediction.",

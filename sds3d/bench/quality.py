@@ -34,7 +34,7 @@ class Request:
 
     prior: str = "embedded"
     probe: Path = WEIGHTS
-    guidances: Sequence[str] = ("sds",)
+    guidances: Sequence[str] = ("cfd",)
     scenes: Sequence[str] = ("splats", "grid")
     lists: Sequence[str] = ()  # none: LISTS, or everything that the probe knows for samples only
     preset: str | None = None

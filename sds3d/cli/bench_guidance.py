@@ -78,7 +78,6 @@ def compare(
 
     from sds3d.bench import compare as bench
     from sds3d.bench.budget import parse_budget
-    from sds3d.bench.likeness import probe
     from sds3d.engine.system import pick_device, set_threads
     from sds3d.priors import load_prior
 
@@ -88,10 +87,8 @@ def compare(
     contest = bench.Contest(text, loaded, overrides, preset, tuple(range(seeds)), limit)
     reporter = Reporter()
     rows, _ = bench.compare(contest, names, out, reporter)
-    if probe() is None:
-        reporter.note(
-            "  no probe in this installation: R@1, R@5, colour and Janus are left out, diversity is by pixels"
-        )
+    if any(row.likeness.judged_by == "pixels" for row in rows):
+        reporter.note("  no judge for this prompt: R@1, R@5, colour and Janus are left out, diversity is by pixels")
     table([bench.HEADER, *(row.cells() for row in rows)], bench.HEADER)
 
 

@@ -29,7 +29,7 @@ SILENCE = 20.0  # seconds between two lines where there is no terminal for a bar
 )
 @guarded
 def quality(
-    guidance: str = typer.Option("sds", "--guidance", "-g", help="Names separated by commas."),
+    guidance: str = typer.Option("cfd", "--guidance", "-g", help="Names separated by commas."),
     scene: str = typer.Option("splats,grid", "--scene", help="Names separated by commas."),
     prompts: str | None = typer.Option(
         None, "--prompts", help="Lists separated by commas: names from [bold]list prompts[/bold], or .txt files."

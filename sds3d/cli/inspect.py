@@ -52,7 +52,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Machine-readable.
 @guarded
 def bench_step(
     scene: str | None = typer.Option(None, "--scene", help="One scene; all of them by default."),
-    guidance: str = typer.Option("sds", "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
+    guidance: str = typer.Option("cfd", "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
     prior: str | None = PRIOR,
     steps: int = typer.Option(30, "--steps", min=1, help="Steps that count."),
     warmup: int = typer.Option(10, "--warmup", min=0, help="Steps before them."),
