@@ -11,7 +11,7 @@ from sds3d.errors import UserError
 from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_normals
 from sds3d.export.surface import decimate, extract, outward
 from sds3d.export.views import look, ring
-from sds3d.export.volume import iou_by_level, solid
+from sds3d.export.volume import iou_by_level, mended, solid
 from sds3d.scenes.base import Field
 
 CPU = torch.device("cpu")
@@ -159,3 +159,17 @@ def test_taubin_removes_noise_but_not_volume():
     spread = [np.linalg.norm(m.vertices, axis=1).std() for m in (rough, calmed)]
     assert spread[1] < spread[0] / 2
     assert signed_volume(calmed) == pytest.approx(signed_volume(smooth), rel=0.01)
+
+
+def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
+    slab = np.zeros((24, 24, 24), np.float32)
+    slab[4:20, 10:14, 4:20] = 1.0
+    slab[11:13, 10:14, 11:13] = 0.1  # a hole right through
+    everywhere = np.ones(slab.shape, bool)
+    closed = mended(slab, everywhere) > 0.5
+    assert closed[11:13, 10:14, 11:13].all() and closed.sum() == 16 * 4 * 16  # and nothing else grew
+    carved = everywhere.copy()
+    carved[11:13, :, 11:13] = False  # a view looks through it
+    assert np.array_equal(mended(slab, carved), slab)
+    slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
+    assert np.array_equal(mended(slab, everywhere), slab)

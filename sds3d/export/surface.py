@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sds3d.export.mesh import Mesh, compact, signed_volume, taubin, topology
 from sds3d.export.views import Views
-from sds3d.export.volume import Volume, choose_level, sample_field, solid, to_occupancy
+from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
 
 SMOOTHING = 6  # Taubin rounds: takes marching cubes' terraces away, leaves thin legs
@@ -34,7 +34,7 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
     else:
         level, iou = 0.0, 0.0
         occupancy = hull.float()
-    mesh = taubin(_march(solid(occupancy.numpy()), volume), SMOOTHING)
+    mesh = taubin(_march(solid(mended(occupancy.numpy(), hull.numpy())), volume), SMOOTHING)
     return Surface(decimate(mesh, faces), level, iou)
 
 

@@ -194,6 +194,18 @@ def first_crossing(samples: Tensor, depths: Tensor, level: Tensor | float) -> Te
     return torch.lerp(depths.gather(1, before), depths.gather(1, after), share)[:, 0]
 
 
+def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int = 3) -> np.ndarray:
+    """`occupancy` with holes up to 2 `cells` wide closed (a thin shell of Gaussians is full of them), but only inside
+    the views' `hull`: gaps that a view sees through stay open."""
+    inside = occupancy > 0.5
+    axis = np.arange(-cells, cells + 1)
+    ball = sum(a**2 for a in np.meshgrid(axis, axis, axis)) <= cells**2 + 1
+    padded = np.pad(inside, cells)
+    core = (slice(cells, -cells),) * 3
+    closed = ndimage.binary_closing(padded, ball)[core] & hull
+    return np.where(closed & ~inside, np.maximum(occupancy, 0.75), occupancy)
+
+
 def solid(occupancy: np.ndarray, smallest: float = 0.01, shortest: float = 0.15) -> np.ndarray:
     """`occupancy` (inside above one half) without hidden cavities and stray crumbs: a part stays if it has `smallest`
     of the largest part's volume or `shortest` of its diagonal (a thin leg is long)."""
