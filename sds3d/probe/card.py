@@ -46,7 +46,7 @@ whose front it finds. Chosen on half of the pictures ({n_clear} nouns) and measu
     {command}
 
 Recipe: {recipe}. {images:,} pictures of {looks:,} looks of {subjects:,} objects ({not_drawn} could not be drawn).
-Corpus code `{code:.12}`.
+Corpus code `{code:.12}`.{lengthened}
 
 | step | noun | caption | colour | azimuth |
 |---|---|---|---|---|
@@ -59,6 +59,17 @@ def row(name: str, figures: dict[str, Any]) -> str:
     cells = ["-" if figures[k] is None else f"{figures[k]:.3g}" if isinstance(figures[k], float) else str(figures[k])
              for k in FIGURES]  # fmt: skip
     return f"| {' | '.join([name, *cells])} |"
+
+
+def lengthened(records: list[dict[str, Any]]) -> str:
+    """A sentence on runs that were continued with another number of pictures, which one command does not repeat."""
+    totals = [str(t) for t in dict.fromkeys(r["total"] for r in records)]
+    if len(totals) < 2:
+        return ""
+    return (
+        f" The length was changed on the way: {', then '.join(totals)} steps, so that the learning rate fell and rose "
+        "again; the command alone, run once, gives a like curve, not the same one."
+    )
 
 
 def write_card(config: dict[str, Any], parameters: int, out: Path) -> None:
@@ -85,6 +96,7 @@ def write_card(config: dict[str, Any], parameters: int, out: Path) -> None:
         command=made["command"],
         recipe=", ".join(f"{k} {v}" for k, v in made["recipe"].items()),
         curve="\n".join(curve),
+        lengthened=lengthened(records),
         **{k: made["album"][k] for k in ("images", "looks", "subjects", "not_drawn", "code")},
     )
     (out / "README.md").write_text(text)
