@@ -10,13 +10,14 @@ license: cc-by-sa-4.0
 ---
 # The probe of sds3d
 
-A small image-text model ({millions:.1f} M parameters, {network}) that judges pictures of single objects: which noun it
-shows, in which colour, from which side. It exists to measure the embedded prior and what is distilled from it. It takes
-no part in training or generation.
+A small image-text model ({millions:.1f} M parameters, {network})
+that judges pictures of single objects: which noun one shows, in which colour, from which side. It exists to measure the
+embedded prior and what is distilled from it. It takes no part in training, nor in generation but where guidance
+`rewardsds` is told to ask it: what that makes, it cannot judge.
 
 ## How far it is independent of the prior
 - **Architecture**: a residual CNN on 64 px pictures with a contrastive loss; the prior is a perceptron in eigen-image
-  space with a diffusion loss. They share the frozen MiniLM text encoder and nothing else.
+  space, with convolutions for fine detail only, and a diffusion loss. They share no weights but the frozen MiniLM's.
 - **Pictures**: all drawn for the probe (seed {seed}), with its own cameras, lights, backgrounds, recolours and
   materials; modelled objects are also stretched.
 - **Objects**: generated objects come from the same generators as the prior's, as other instances. Modelled objects are
