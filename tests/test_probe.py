@@ -354,6 +354,16 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         assert code == 2 and line in error and len(error.strip().splitlines()) == 1, error
 
 
+def test_an_album_of_another_seed_is_not_taken(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "part_000.npz", images=np.zeros((1, 64, 64, 4), np.uint8), azimuth=np.zeros(1, np.float32),
+        counts=np.zeros(0, np.int64), looks=np.array("[]"),
+    )  # fmt: skip
+    (tmp_path / "manifest.json").write_text('{"seed": 7, "limit": null}')
+    code, _, error = sds3d("probe", "train", "--album", str(tmp_path), "--out", str(tmp_path / "out"), "--seed", "8")
+    assert code == 2 and "was drawn with seed 7" in error
+
+
 def test_cells() -> None:
     assert report.cell(0.875, 0.9) == "88% / 90%"
     assert report.cell(12.3, None, "degrees") == "12°" and report.cell(None, 0.5) == "-"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sds3d.embedded.corpus.names import ALSO, with_article
+from sds3d.errors import UserError
 from sds3d.files import replacing, write_bytes
 from sds3d.probe.album import COLOUR_NAMES, Pictures, draw_album, load_album
 from sds3d.probe.card import write_card
@@ -70,6 +71,9 @@ def train_probe(
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     pictures = load_album(album)
+    drawn = (pictures.manifest["seed"], pictures.manifest.get("limit"))
+    if drawn != (recipe.seed, limit):
+        raise UserError(f"{album} was drawn with seed {drawn[0]}, limit {drawn[1]}: give these or another --album")
     labels, words = make_lesson(pictures, work)
     net = fresh(recipe, labels, **size)
     curve = work / "curve.jsonl"
