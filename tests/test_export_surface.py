@@ -166,10 +166,10 @@ def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
     slab[4:20, 10:14, 4:20] = 1.0
     slab[11:13, 10:14, 11:13] = 0.1  # a hole right through
     everywhere = np.ones(slab.shape, bool)
-    closed = mended(slab, everywhere) > 0.5
+    closed = mended(slab, everywhere, 3) > 0.5
     assert closed[11:13, 10:14, 11:13].all() and closed.sum() == 16 * 4 * 16  # and nothing else grew
     carved = everywhere.copy()
     carved[11:13, :, 11:13] = False  # a view looks through it
-    assert np.array_equal(mended(slab, carved), slab)
+    assert np.array_equal(mended(slab, carved, 3), slab)
     slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
-    assert np.array_equal(mended(slab, everywhere), slab)
+    assert np.array_equal(mended(slab, everywhere, 3), slab)

@@ -13,6 +13,7 @@ from sds3d.export.views import Views
 from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
 
+MENDED = 0.027  # half the width of holes that are closed, as a share of the scene's width
 SMOOTHING = 6  # Taubin rounds: takes marching cubes' terraces away, leaves thin legs
 
 
@@ -34,7 +35,8 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
     else:
         level, iou = 0.0, 0.0
         occupancy = hull.float()
-    mesh = taubin(_march(solid(mended(occupancy.numpy(), hull.numpy())), volume), SMOOTHING)
+    whole = mended(occupancy.numpy(), hull.numpy(), round(resolution * MENDED))
+    mesh = taubin(_march(solid(whole), volume), SMOOTHING)
     return Surface(decimate(mesh, faces), level, iou)
 
 

@@ -194,7 +194,7 @@ def first_crossing(samples: Tensor, depths: Tensor, level: Tensor | float) -> Te
     return torch.lerp(depths.gather(1, before), depths.gather(1, after), share)[:, 0]
 
 
-def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int = 3) -> np.ndarray:
+def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int) -> np.ndarray:
     """`occupancy` with holes up to 2 `cells` wide closed (a thin shell of Gaussians is full of them), but only inside
     the views' `hull`: gaps that a view sees through stay open."""
     inside = occupancy > 0.5
