@@ -15,13 +15,12 @@ import torch
 
 from sds3d import config
 from sds3d.engine import run as runs
-from sds3d.engine.checkpoint import part
 from sds3d.engine.distill import Distiller, Record, distill, prepare
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
-from sds3d.engine.setup import check_source, create_scene
+from sds3d.engine.setup import check_source, saved_scene
 from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
 from sds3d.export import export_asset
@@ -93,9 +92,7 @@ def export_run(
             raise UserError(f"{key} cannot be set here: only export.X can")
     settings = config.apply(run.settings, overrides)
     with runs.locked(run.folder):
-        tensors, header = runs.checkpoint.load(run.checkpoint)
-        scene = create_scene(settings, device)
-        scene.load_state_dict(part(tensors, "scene"))
+        scene, header = saved_scene(settings, run.checkpoint, device)
         if header["step"] < settings.steps:
             listener.note(f"  the run is at step {header['step']} of {settings.steps}")
         with runs.staging(run.folder) as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +25,14 @@ def create_scene(settings: Settings, device: torch.device) -> Scene:
     return SCENES[settings.scene].create(settings.scene_options, device, stream(settings.seed, "init"))
 
 
+def saved_scene(settings: Settings, path: Path, device: torch.device) -> tuple[Scene, dict[str, Any]]:
+    """The scene that the checkpoint at `path` holds, a run of `settings`, and the checkpoint's header."""
+    tensors, header = checkpoint.load(path)
+    scene = create_scene(settings, device)
+    scene.load_state_dict(checkpoint.part(tensors, "scene"))
+    return scene, header
+
+
 def create_critic(settings: Settings, prior: Prior, scene: Scene) -> LoraCritic | SceneCritic:
     """Adapters on the prior's network; where there is none, the exact critic of the scene."""
     if prior.network is None:
@@ -42,13 +51,11 @@ def load_source(settings: Settings, device: torch.device) -> Scene:
     path = Path(settings.source) / "checkpoint.safetensors"
     if digest(path) != settings.source_digest:
         raise UserError(f"{path} is not what this run started from: start again with sds3d generate")
-    scene = create_scene(settings, device)
     try:
-        scene.load_state_dict(checkpoint.part(checkpoint.load(path)[0], "scene"))
+        return saved_scene(settings, path, device)[0]
     except (KeyError, ValueError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit a scene of these settings ({reason}): leave scene.X out") from error
-    return scene
 
 
 def prepare_conditions(settings: Settings, prior: Prior, names: frozenset[str], folder: Path | None) -> Conditions:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds3d.embedded.data import backgrounds
+from sds3d.embedded.data import backgrounds, premultiplied
 
 ZOOM = (0.88, 1.12)
 SHIFT = 0.08  # of half the frame
@@ -22,12 +22,6 @@ def sometimes(n: int, most: float, generator: torch.Generator) -> Tensor:
     """(n, 1, 1, 1): zero half of the time, else uniform up to `most`."""
     on = torch.rand(n, generator=generator) < 0.5
     return (on * uniform(n, 0, most, generator)).view(-1, 1, 1, 1)
-
-
-def premultiplied(rgba: Tensor) -> Tensor:
-    """(B, H, W, 4) uint8 straight -> (B, 4, H, W) in [0, 1], colour times alpha."""
-    x = rgba.permute(0, 3, 1, 2).float() / 255
-    return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1)
 
 
 def over(picture: Tensor, grey: Tensor) -> Tensor:

@@ -45,14 +45,12 @@ def read_picture(path: Path) -> Tensor:
 
 def read_run(folder: Path, prompt: str | None, device: torch.device) -> Exhibit:
     """Eight views around what a run has made so far. UserError if it is no run or has made nothing."""
-    from sds3d.engine import checkpoint, run
-    from sds3d.engine.distill import create_scene, part
+    from sds3d.engine import run
+    from sds3d.engine.setup import saved_scene
     from sds3d.view.pictures import frames
 
     made = run.load(folder)
-    tensors, _ = checkpoint.load(made.checkpoint)
-    scene = create_scene(made.settings, device)
-    scene.load_state_dict(part(tensors, "scene"))
+    scene, _ = saved_scene(made.settings, made.checkpoint, device)
     cameras = orbit(VIEWS, ELEVATION)
     images = torch.cat([frame.rgb for frame in frames(scene, cameras, SIZE)]).clamp(0, 1)
     return Exhibit(folder.name, prompt or made.settings.prompt, images, cameras.azimuth)
