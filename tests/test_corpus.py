@@ -21,7 +21,8 @@ from sds3d.embedded.corpus.captions import FRAMES, framed, plain_captions, varia
 from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, thin
 from sds3d.embedded.corpus.colours import colour_names, colour_phrase
 from sds3d.embedded.corpus.names import COLOURS, clean, head_noun, with_article
-from sds3d.embedded.corpus.render import Job, photograph, probe
+from sds3d.embedded.corpus.procedural import GENERATORS
+from sds3d.embedded.corpus.render import LEAST_SYMMETRY, Job, photograph, probe, symmetry
 from sds3d.embedded.corpus.shards import SHARD
 from sds3d.embedded.corpus.sheet import corpus_sheet
 from sds3d.embedded.corpus.variants import main_materials, normalise, recolour, rematerial
@@ -203,6 +204,13 @@ def test_unknown_source_is_a_user_error(tmp_path: Path) -> None:
         catalogue(tmp_path, ["procedurel"])
 
 
+def test_handles_and_neighbours_tell_left_from_right() -> None:
+    rng = np.random.default_rng(0)
+    alike = [symmetry(normalise(GENERATORS[noun](rng)[1])) for noun in ("corgi", "chair", "car", "apple")]
+    handed = [symmetry(normalise(GENERATORS[noun](rng)[1])) for noun in ("mug", "teapot")]
+    assert min(alike) > LEAST_SYMMETRY > max(handed)
+
+
 def test_small_build_is_complete_and_repeatable(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     options: dict[str, Any] = dict(sources=["procedural"], views=2, limit=3, processes=1)
@@ -220,7 +228,8 @@ def test_small_build_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert len(images) == len(index["row"]) == first["images"] and images.shape[1:] == (64, 64, 4)
     assert len(objects) == 3 and sum(o["images"] for o in objects) == first["images"]
     assert index["caption"].shape == (len(images), 4) and index["caption"].max() == len(captions) - 1
-    assert (index["heldout"] == np.array([o["heldout"] for o in objects])[index["object"]]).all()
+    for flag in ("heldout", "handed"):
+        assert (index[flag] == np.array([o[flag] for o in objects])[index["object"]]).all()
     assert index["weight"].dtype == np.float32 and index["weight"].mean() == pytest.approx(1, abs=1e-5)
     assert images[0].nbytes * SHARD + 1024 < 2**26  # a full shard with its header
     assert (images[images[..., 3] == 0] == (255, 255, 255, 0)).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sds3d.embedded.data import backgrounds, load_corpus, mirrored, over, principal_components, references
+from sds3d.embedded.data import backgrounds, draw_mirror, load_corpus, mirrored, over, principal_components, references
 from sds3d.embedded.folder import dequantise, load_weights, quantise, save_folder
 from sds3d.embedded.model import EigenDenoiser, harmonics
 from sds3d.embedded.train import RECIPES, Sampler, Text, build, draw_batch, learning_rate, train, train_stage
@@ -45,6 +45,7 @@ def write_corpus(folder: Path, n: int = 256) -> Path:
         elevation=np.zeros(n),
         fov=np.full(n, 40.0),
         heldout=np.arange(n) % 16 == 0,
+        handed=label == 5,
     )
     (folder / "captions.json").write_text(json.dumps(captions))
     (folder / "manifest.json").write_text(json.dumps({"hash": "test", "seed": 0, "objects": 6}))
@@ -122,6 +123,12 @@ def test_mirror_swaps_sides_only():
     flipped = over(image, torch.ones(1), torch.tensor([True]))
     assert (flipped[0, 0, :, 7] == 1).all() and (flipped[0, 1, :, 7] == -1).all() and (flipped[0, :, :, 0] == 1).all()
     assert mirrored(torch.tensor([[90.0, 10.0, 40.0]]), torch.tensor([True])).tolist() == [[-90.0, 10.0, 40.0]]
+
+
+def test_half_of_the_pictures_are_mirrored_but_no_handed_ones():
+    handed = torch.arange(4000) % 4 == 0
+    mirror = draw_mirror(handed, stream(0, "mirror"))
+    assert not mirror[handed].any() and 0.46 < mirror[~handed].float().mean() < 0.54
 
 
 def test_backgrounds_are_half_white():

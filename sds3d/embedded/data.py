@@ -25,6 +25,7 @@ class Corpus:
     camera: Tensor  # (N, 3) azimuth, elevation, fov
     caption: Tensor  # (N, A) alternative captions
     heldout: Tensor  # (N,) bool
+    handed: Tensor  # (N,) bool, not to be mirrored: its left differs from its right
     weight: Tensor  # (N,) float64, how often an image is drawn
     siblings: Tensor  # (N,) rows sorted by object
     first: Tensor  # (N,) where in `siblings` the views of this image's object begin
@@ -80,6 +81,7 @@ def load_corpus(folder: Path) -> Corpus:
         torch.from_numpy(camera.astype(np.float32)),
         torch.from_numpy(index["caption"].astype(np.int64).reshape(len(full), -1)),
         torch.from_numpy(index["heldout"].astype(bool)),
+        torch.from_numpy(index["handed"].astype(bool)),
         torch.from_numpy(weight.astype(np.float64)),
         *families(torch.from_numpy(index["object"].astype(np.int64))),
         captions=json.loads((folder / "captions.json").read_text()),
@@ -101,6 +103,11 @@ def backgrounds(n: int, generator: torch.Generator) -> Tensor:
     return torch.where(white, torch.ones(n), torch.rand(n, generator=generator))
 
 
+def draw_mirror(handed: Tensor, generator: torch.Generator) -> Tensor:
+    """(n,) bool: which pictures to flip left-right, half of those that are not handed (n,)."""
+    return (torch.rand(len(handed), generator=generator) < 0.5).to(handed.device) & ~handed
+
+
 def over(premultiplied: Tensor, background: Tensor, mirror: Tensor) -> Tensor:
     """(n, 4, H, W) in [0, 1] over grey (n,), rows with `mirror` flipped left-right -> (n, 3, H, W) in [-1, 1]."""
     x = premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * background[:, None, None, None]
@@ -119,7 +126,7 @@ def principal_components(corpus: Corpus, k: int, generator: torch.Generator, sam
     The variances are those of 64 px images seen through the 32 px grid such that white noise stays white.
     """
     pick = torch.multinomial(corpus.weight, min(sample, len(corpus)), generator=generator)
-    mirror = torch.rand(len(pick), generator=generator) < 0.5
+    mirror = draw_mirror(corpus.handed[pick], generator)
     small = corpus.small[pick].float() / 255
     black = over(small, torch.zeros(len(pick)), mirror).flatten(1)
     added = over(small, torch.ones(len(pick)), mirror).flatten(1) - black

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sds3d.embedded.data import Corpus, backgrounds, mirrored, over, premultiplied, references
+from sds3d.embedded.data import Corpus, backgrounds, draw_mirror, mirrored, over, premultiplied, references
 from sds3d.embedded.model import EigenDenoiser
 from sds3d.files import replacing
 from sds3d.streams import stream
@@ -98,7 +98,7 @@ def draw_batch(
 ) -> Batch:
     """Mirror flags, grey levels and conditions for corpus rows; text, camera and picture with dropout."""
     n, device = len(rows), rows.device
-    mirror = (torch.rand(n, generator=generator) < 0.5).to(device)
+    mirror = draw_mirror(corpus.handed[rows], generator)
     grey = backgrounds(n, generator).to(device)
     column = torch.randint(corpus.caption.shape[1], (n,), generator=generator).to(device)
     dropped = (torch.rand(n, generator=generator) < recipe.drop).to(device)

@@ -22,6 +22,7 @@ WORDINGS = 4  # alternative captions stored with each image
 FRAMED = 0.4  # share of images with one caption like "a photo of ..."
 MOST_FACES = 250_000
 LEAST_COVERAGE = 0.02  # of the frame, over the probe views
+LEAST_SYMMETRY = 0.85  # below it, a mirrored picture would show a handle or a neighbour on the wrong side
 OVERHEAD = 0.06  # share of views from above 60 degrees
 STATUE = ("wooden", "golden", "stone", "marble")  # what a living thing may be made of
 
@@ -52,6 +53,7 @@ class Record:
     author: str
     fronted: bool
     heldout: bool
+    handed: bool  # its left differs from its right
     faces: int
     colour: str | None
     variants: list[str] = field(default_factory=list)
@@ -96,6 +98,18 @@ def probe(soup: Soup) -> tuple[list[tuple[str, float]], float]:
     """Colour shares of unlit views, and the mean share of the frame they cover."""
     images, _ = render_soup(soup, orbit(3, elevation=25.0, start=20.0), 64, 2, ambient=1.0, diffuse=0.0, headlight=0.0)
     return dominant(images), float((images[..., 3] > 128).mean())
+
+
+def symmetry(soup: Soup) -> float:
+    """How well left and right agree: the overlap (IoU) of the outlines, from the front and from above, with their
+    mirror images; the lesser of both."""
+    least = 1.0
+    for elevation in (0.0, 89.0):
+        images, _ = render_soup(soup, orbit(1, elevation), 64, 2, ambient=1.0, diffuse=0.0, headlight=0.0)
+        covered = images[0, ..., 3] > 128
+        both, either = covered & covered[:, ::-1], covered | covered[:, ::-1]
+        least = min(least, float(both.sum() / max(1, either.sum())))
+    return least
 
 
 def draw_variants(
@@ -156,6 +170,6 @@ def photograph(entry: Entry, job: Job, size: int, seed: int) -> Album:
         captions += draw_wordings(phrases_of, views, rng)
     record = Record(
         entry.key, entry.source, entry.name, entry.noun, entry.category, entry.licence, entry.author, entry.fronted,
-        entry.heldout, len(soup), colour, [label for label, *_ in looks[1:]],
+        entry.heldout, symmetry(soup) < LEAST_SYMMETRY, len(soup), colour, [label for label, *_ in looks[1:]],
     )  # fmt: skip
     return Album(record, np.concatenate(images), np.concatenate(angles), captions)

@@ -1,8 +1,8 @@
 """The corpus on disk: chunks while it is drawn, then shards of images, an index, captions and objects.
 
 images_NNN.npy (4000, S, S, 4) uint8 straight alpha, under 64 MiB at 64 px; index.npz, one row per image: shard, row,
-caption (N, 4) indices into captions.json, object (line of objects.jsonl), azimuth, elevation, fov, heldout, and weight,
-how often a trainer should draw the image (mean 1).
+caption (N, 4) indices into captions.json, object (line of objects.jsonl), azimuth, elevation, fov, heldout, handed
+(not to be mirrored), and weight, how often a trainer should draw the image (mean 1).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _index(
     angles: NDArray[np.float32], captions: list[list[int]], owners: list[int], objects: list[dict[str, Any]]
 ) -> dict[str, NDArray[Any]]:
     at = np.arange(len(owners))
-    heldout = np.array([o["heldout"] for o in objects], bool)
+    heldout, handed = (np.array([o[flag] for o in objects], bool) for flag in ("heldout", "handed"))
     return {
         "shard": (at // SHARD).astype(np.int32),
         "row": (at % SHARD).astype(np.int32),
@@ -123,6 +123,7 @@ def _index(
         "elevation": angles[:, 1],
         "fov": angles[:, 2],
         "heldout": heldout[owners],
+        "handed": handed[owners],
         "weight": _weights(objects)[owners],
     }
 
