@@ -13,7 +13,7 @@ from sds3d.probe.augment import over, premultiplied
 from sds3d.probe.judge import Probe, degrees, ranks
 from sds3d.probe.model import Seen
 
-CLEAR, DOUBTFUL = 30.0, 0.2  # a noun has a front to the probe: median error and Janus rate at most these
+CLEAR, DOUBTFUL = 20.0, 0.2  # a noun has a front to the probe: median error (degrees) and Janus rate at most these
 
 
 def median(values: Tensor) -> float | None:
