@@ -51,5 +51,5 @@ def _cond(call: Call, states: Mapping[str, State], c: Context) -> Cond:
 
 def _batch_key(call: Call, states: Mapping[str, State], c: Context) -> tuple[object, ...]:
     cond = c.conds[call.cond]
-    image = None if cond.image is None else cond.image.shape[1:]
-    return call.network, states[call.at].z.shape[1:], cond.tokens.shape[1:], image
+    given = (None if v is None else v.shape[1:] for v in (cond.image, cond.pooled, cond.control))
+    return call.network, states[call.at].z.shape[1:], cond.tokens.shape[1:], *given

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sds3d.schedule import Schedule
 
+TEXT = ("tokens", "pooled")  # fields of Cond that a network takes in its own precision
+
 
 @dataclass(frozen=True)
 class Cond:
@@ -20,6 +22,8 @@ class Cond:
     camera: Tensor | None = None  # (B, 3) azimuth, elevation, fov in degrees
     background: Tensor | None = None  # (B,) grey level in [0, 1] behind the object
     image: Tensor | None = None  # (B, M, D) image-prompt tokens
+    pooled: Tensor | None = None  # (B, P) the prompt in one vector
+    control: Tensor | None = None  # (B, C, H, W) in [0, 1], what a ControlNet sees of the render
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -32,6 +36,11 @@ class Cond:
         """Rows `index` of the batch."""
         return replace(self, **{k: v[index] for k, v in vars(self).items() if v is not None})
 
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Cond:
+        """On the device; `dtype` is for the text's states alone."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if v is not None}
+        return replace(self, **{k: v.to(dtype) if k in TEXT else v for k, v in moved.items()})
+
     def with_camera(self, angles: Tensor | None) -> Cond:
         """The same text seen from `angles` (B, 3); None forgets the camera."""
         return replace(self, camera=angles)
@@ -42,15 +51,22 @@ class Cond:
 
     @staticmethod
     def cat(conds: list[Cond]) -> Cond:
-        """Conditions of equal width one after the other; a missing camera or background becomes NaN rows."""
-        images = [c.image for c in conds if c.image is not None]
+        """Conditions of equal width one after the other; a missing camera or background becomes NaN rows, and what else
+        is not given by all is dropped."""
         return Cond(
             torch.cat([c.tokens for c in conds]),
             torch.cat([c.mask for c in conds]),
             _cat_or_nan([c.camera for c in conds], conds),
             _cat_or_nan([c.background for c in conds], conds),
-            torch.cat(images) if len(images) == len(conds) else None,
+            _cat_or_none([c.image for c in conds]),
+            _cat_or_none([c.pooled for c in conds]),
+            _cat_or_none([c.control for c in conds]),
         )
+
+
+def _cat_or_none(parts: list[Tensor | None]) -> Tensor | None:
+    given = [p for p in parts if p is not None]
+    return torch.cat(given) if len(given) == len(parts) else None
 
 
 def _cat_or_nan(parts: list[Tensor | None], conds: list[Cond]) -> Tensor | None:

@@ -17,27 +17,12 @@ from typing import Any
 import torch
 
 from sds3d.errors import UserError
+from sds3d.priors.families import FAMILIES, Family, supported
 
-# Component -> the (library, class) pairs it may name in model_index.json and the module that defines them. Importing
-# the module instead of the whole library saves seconds.
-CLASSES: dict[str, dict[tuple[str, str], str]] = {
-    "unet": {
-        ("diffusers", "UNet2DConditionModel"): "diffusers.models.unets.unet_2d_condition",
-        ("sds3d.embedded.model", "EigenDenoiser"): "sds3d.embedded.model",
-    },
-    "vae": {("diffusers", "AutoencoderKL"): "diffusers.models.autoencoders.autoencoder_kl"},
-    "text_encoder": {
-        ("transformers", "CLIPTextModel"): "transformers.models.clip.modeling_clip",
-        ("sds3d.priors.minilm", "MiniLMEncoder"): "sds3d.priors.minilm",
-    },
-    "tokenizer": {
-        ("transformers", "CLIPTokenizer"): "transformers",
-        ("transformers", "CLIPTokenizerFast"): "transformers",
-    },
-}
 LIBRARIES = ("diffusers", "transformers", "sds3d")
-SUPPORTED = "Stable Diffusion 1.x and 2.x (UNet2DConditionModel, AutoencoderKL, CLIPTextModel) and sds3d's own priors"
-NOT_SUPPORTED = ("transformer", "prior", "text_encoder_2", "text_encoder_3")
+NETWORKS = ("unet", "transformer")  # components that denoise, in the order in which they are looked for
+# Components that a model cannot do without: in a folder whose family does not know them, they mean another layout.
+ESSENTIAL = ("unet", "transformer", "prior", "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "controlnet")
 CONVERT = "python -c \"from diffusers import DiffusionPipeline as P; P.from_pretrained('{0}').save_pretrained('{0}')\""
 
 
@@ -54,8 +39,8 @@ class Part:
 
 
 def load_components(folder: str | Path, dtypes: Mapping[str, torch.dtype] | None = None) -> dict[str, Any]:
-    """The components of a model folder: "unet", "text_encoder", and where the layout has them "vae" and "tokenizer",
-    as modules in eval mode, frozen; "scheduler" as its config (a dict). `dtypes` are by component, float32 if absent.
+    """The components of a model folder that its family names ("unet", "text_encoder", ...), as modules in eval mode,
+    frozen; "scheduler" as its config and "index" as model_index.json (dicts). `dtypes` by component, float32 if absent.
 
     Raises UserError, in one line, for anything missing, broken or of another layout.
     """
@@ -63,23 +48,45 @@ def load_components(folder: str | Path, dtypes: Mapping[str, torch.dtype] | None
     parts = inspect(folder)
     loaded: dict[str, Any] = {part.name: load_part(part, (dtypes or {}).get(part.name)) for part in parts}
     loaded["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json", folder)
+    loaded["index"] = read_index(folder)
     return loaded
 
 
 def inspect(folder: Path) -> list[Part]:
     """The parts that `load_components` would load, after all checks that need no heavy import."""
-    index = read_index(folder)
-    pipeline = index.get("_class_name", "?")
-    foreign = [name for name in NOT_SUPPORTED if _pair(index, name)]
-    if foreign or not _pair(index, "unet"):
-        why = f"has {foreign[0]}" if foreign else "has no unet"
-        raise UserError(f"{folder} ({pipeline}) {why}, which sds3d cannot use: it reads {SUPPORTED}")
-    pairs = {name: pair for name in CLASSES if (pair := _pair(index, name))}
-    for needed in ("text_encoder", "scheduler"):
+    index, family = read_index(folder), family_of(folder)
+    pairs = {name: pair for name in family.classes if (pair := _pair(index, name))}
+    foreign = [name for name in ESSENTIAL if _pair(index, name) and name not in pairs]
+    if foreign:
+        raise _not_supported(folder, index, f"has {foreign[0]}")
+    for needed in [name for name in (*family.classes, "scheduler") if name not in family.optional]:
         if not _pair(index, needed):
             raise UserError(f"{folder} has no {needed} in model_index.json: it is not a complete text-to-image model")
     read_json(folder / "scheduler" / "scheduler_config.json", folder)
-    return [_part(folder, name, *pair) for name, pair in pairs.items()]
+    return [_part(folder, name, *pair, family.classes[name]) for name, pair in pairs.items()]
+
+
+def family_of(folder: Path) -> Family:
+    """The family of the model in the folder, by the class and the config of the network that denoises."""
+    index = read_index(folder)
+    name = next((name for name in NETWORKS if _pair(index, name)), None)
+    if name is None:
+        raise _not_supported(folder, index, f"has no {' or '.join(NETWORKS)}")
+    library, cls = index[name]
+    _allowed(folder, name, library)
+    families = [f for f in FAMILIES.get(cls, ()) if f.network == name and (library, cls) in f.classes[name]]
+    if not families:
+        raise _not_supported(folder, index, f"has a {name} of class {cls}")
+    config = read_json(folder / name / "config.json", folder)
+    for family in families:
+        if family.matches(index, config):
+            return family
+    raise _not_supported(folder, index, f"has a {name} of a kind")
+
+
+def _not_supported(folder: Path, index: Mapping[str, Any], what: str) -> UserError:
+    pipeline = index.get("_class_name", "?")
+    return UserError(f"{folder} ({pipeline}) {what}, which sds3d cannot use: it reads {supported()}")
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
     try:
         if part.module.startswith("sds3d.priors."):
             return cls.from_pretrained(part.folder)
-        if part.name == "tokenizer":
+        if part.name.startswith("tokenizer"):
             return cls.from_pretrained(str(part.folder), local_files_only=True)
         with _without_progress_bars(part.module):
             model, info = cls.from_pretrained(
@@ -157,29 +164,40 @@ def _without_progress_bars(module: str) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _part(folder: Path, name: str, library: str, cls: str) -> Part:
-    """The checked part `name` of the folder."""
+def _allowed(folder: Path, name: str, library: str) -> None:
+    """UserError unless the part comes from a library that may be imported."""
     if library.split(".")[0] not in LIBRARIES:
         raise UserError(
             f"{folder} wants its {name} from {library!r}; only {', '.join(LIBRARIES)} are allowed, "
             "since other code would be run unseen"
         )
-    if (library, cls) not in CLASSES[name]:
-        raise UserError(f"{folder} has a {name} of class {cls}, which sds3d cannot use: it reads {SUPPORTED}")
+
+
+def _part(folder: Path, name: str, library: str, cls: str, classes: Mapping[tuple[str, str], str]) -> Part:
+    """The checked part `name` of the folder."""
+    _allowed(folder, name, library)
+    if (library, cls) not in classes:
+        raise UserError(f"{folder} has a {name} of class {cls}, which sds3d cannot use: it reads {supported()}")
+    module = classes[library, cls]
     home = folder / name
     if not home.is_dir():
         raise UserError(f"{folder} lacks the folder {name}, which model_index.json names: download the model again")
-    if name == "tokenizer":
-        if not (home / "tokenizer.json").is_file():  # without its files transformers makes an empty tokenizer
-            for file in ("vocab.json", "merges.txt"):
-                _present(home / file, folder)
-        return Part(name, cls, CLASSES[name][library, cls], home)
+    if name.startswith("tokenizer"):
+        _tokenizer_files(home, folder)
+        return Part(name, cls, module, home)
     read_json(home / "config.json", folder)
     if library == "sds3d.priors.minilm":
-        return Part(name, cls, CLASSES[name][library, cls], home)
+        return Part(name, cls, module, home)
     files = _weight_files(home, folder)
     variant = "fp16" if files[0].name.endswith(".fp16.safetensors") else None
-    return Part(name, cls, CLASSES[name][library, cls], home, variant, sum(map(_count, files)))
+    return Part(name, cls, module, home, variant, sum(map(_count, files)))
+
+
+def _tokenizer_files(home: Path, folder: Path) -> None:
+    """Without its files transformers makes an empty tokenizer."""
+    if not any((home / file).is_file() for file in ("tokenizer.json", "spiece.model", "tokenizer.model")):
+        for file in ("vocab.json", "merges.txt"):
+            _present(home / file, folder)
 
 
 def _weight_files(home: Path, folder: Path) -> list[Path]:

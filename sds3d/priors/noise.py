@@ -1,8 +1,14 @@
-"""What a network was trained on: the schedule in a scheduler config, and what the output means."""
+"""What a network was trained on: the schedule in a scheduler config, and what the output means.
+
+Everything outside of a network speaks of variance-preserving states x_t = alpha x0 + sigma n, alpha^2 + sigma^2 = 1.
+A flow network's state (1 - s) x0 + s n is such a state divided by alpha + sigma, with s = sigma / (alpha + sigma).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +27,77 @@ TO_EPS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "sample": lambda out, x_t, a, s: (x_t - a * out) / s.clamp_min(SMALLEST),
     "flow_prediction": lambda out, x_t, a, s: (x_t + a * out) / (a + s),
 }
+
+
+@dataclass(frozen=True)
+class Noising:
+    """How a network was shown noise: `schedule` in variance-preserving terms, and what it makes of it."""
+
+    schedule: Schedule
+    prediction_type: str  # a name in TO_EPS
+    times: Tensor | None = None  # (T,) times 1000 s of a flow network, float32; None: it is told the step itself
+
+    @property
+    def flow(self) -> bool:
+        return self.times is not None
+
+    def to(self, device: torch.device | str) -> Noising:
+        times = None if self.times is None else self.times.to(device)
+        return Noising(Schedule(self.schedule.alphas_cumprod.to(device)), self.prediction_type, times)
+
+    def inputs(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is given for the state x_t (B, C, h, w) at steps t (B,): its state and its time (B,)."""
+        if self.times is None:
+            return x_t, t
+        alpha, sigma = self.schedule.alpha_sigma(t, x_t)
+        return x_t / (alpha + sigma), self.times.to(t.device)[t]
+
+    def eps(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The noise prediction (B, C, h, w) behind the network's output for `inputs(x_t, t)`."""
+        alpha, sigma = self.schedule.alpha_sigma(t, x_t)
+        return to_eps(output, x_t, alpha, sigma, self.prediction_type)
+
+
+def noising_of(config: Mapping[str, Any]) -> Noising:
+    """What a diffusers scheduler config tells of the network that it belongs to."""
+    if is_flow(config):
+        return flow_schedule(config)
+    return Noising(schedule_of(config), prediction_type_of(config))
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    """Whether the config belongs to a flow-matching network."""
+    return "FlowMatch" in str(config.get("_class_name")) or bool(config.get("use_flow_sigmas"))
+
+
+def flow_schedule(config: Mapping[str, Any], patches: int | None = None) -> Noising:
+    """Rectified flow with the shift of a FlowMatchEulerDiscreteScheduler, or of a solver with `use_flow_sigmas`.
+
+    Step i of T has s = c u / (1 + (c - 1) u), u = (i + 1) / T (Esser et al. 2024, eq. 23). With `use_dynamic_shifting`
+    c comes from the number of image `patches` that the transformer sees (None: as at `max_image_seq_len`). The last
+    level, s = 1, where eps says nothing of x0, is put halfway to its neighbour.
+    """
+    if config.get("invert_sigmas") or config.get("shift_terminal"):
+        raise UserError("flow schedules with invert_sigmas or shift_terminal are not supported: use another model")
+    steps = int(config.get("num_train_timesteps", 1000))
+    shift = _dynamic_shift(config, patches) if config.get("use_dynamic_shifting") else _static_shift(config)
+    u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    s = shift * u / (1 + (shift - 1) * u)
+    s[-1] = (1 + s[-2]) / 2
+    bar = (1 - s) ** 2 / ((1 - s) ** 2 + s**2)
+    return Noising(Schedule(bar), "flow_prediction", (steps * s).float())
+
+
+def _static_shift(config: Mapping[str, Any]) -> float:
+    return float(config.get("shift" if "FlowMatch" in str(config.get("_class_name")) else "flow_shift", 1.0))
+
+
+def _dynamic_shift(config: Mapping[str, Any], patches: int | None) -> float:
+    """FLUX's shift: its logarithm (or itself, "linear") is a straight line over the number of patches."""
+    least, most = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    mu = low + (high - low) * ((most if patches is None else patches) - least) / (most - least)
+    return math.exp(mu) if config.get("time_shift_type", "exponential") == "exponential" else float(mu)
 
 
 def to_eps(output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, prediction_type: str) -> Tensor:

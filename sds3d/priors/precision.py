@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -22,6 +23,14 @@ def pick(device: torch.device, parameters: int) -> dict[str, torch.dtype]:
     elif device.type == "cpu" and native_bfloat16():
         network = vae = torch.bfloat16
     return {"unet": network, "text_encoder": network, "vae": vae}
+
+
+def of_component(name: str, picked: Mapping[str, torch.dtype], float16: bool = True) -> torch.dtype:
+    """What `pick` says for a component of any name; where `float16` is False, bfloat16 or float32 instead of it."""
+    role = "vae" if name == "vae" else "text_encoder" if name.startswith("text_encoder") else "unet"
+    if float16 or picked[role] != torch.float16:
+        return picked[role]
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
 
 
 @cache
