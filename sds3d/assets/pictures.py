@@ -1,0 +1,30 @@
+"""Pictures inside assets, opened only when their header says that they are small enough."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sds3d.assets.limits import MAX_PIXELS, Broken, at_most
+from sds3d.assets.source import Source
+
+KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "GIF")  # no reader that calls a program or follows a reference
+
+
+def open_picture(source: Source, data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 4) sRGB and straight alpha, first row on top. Raises Broken for what is too large or no picture."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sizes are checked here
+            image = Image.open(io.BytesIO(data), formats=KINDS)
+        at_most(image.width * image.height, MAX_PIXELS, "pixels in one picture", "make it smaller")
+        source.take_pixels(image.width * image.height)
+        return np.asarray(image.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise Broken(f"holds a picture that cannot be opened ({reason or type(error).__name__})") from error

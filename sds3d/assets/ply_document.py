@@ -1,0 +1,200 @@
+"""The container of .ply files, text and binary: a header, then tables. Counts are checked before tables are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sds3d.assets.limits import MAX_BYTES, MAX_HEADER, MAX_SPLATS, MAX_VERTICES, Broken, at_most
+from sds3d.assets.text import lines, numbers
+
+KINDS = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"}
+KINDS |= {"double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
+KINDS |= {"float32": "f4", "float64": "f8"}
+ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
+
+
+@dataclass
+class Element:
+    """A table of the file. Either all its columns are numbers, or it has lists among them."""
+
+    name: str
+    count: int
+    columns: dict[str, str] = field(default_factory=dict)  # name: numpy kind of the number, or of a list's items
+    lengths: dict[str, str] = field(default_factory=dict)  # for lists: numpy kind of their length
+
+
+@dataclass(frozen=True)
+class Header:
+    order: str  # "<", ">", or "" for text
+    elements: tuple[Element, ...]
+    size: int  # bytes up to the first table
+
+    def __getitem__(self, name: str) -> Element:
+        for element in self.elements:
+            if element.name == name:
+                return element
+        raise Broken(f"has no element {name!r}")
+
+    def has(self, element: str, *columns: str) -> bool:
+        return any(e.name == element and all(c in e.columns for c in columns) for e in self.elements)
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a .ply. Raises Broken for what is none."""
+    end = data.find(b"end_header", 0, MAX_HEADER)
+    line = data.find(b"\n", end)
+    if not data.startswith(b"ply") or end < 0 or line < 0:
+        raise Broken("has no whole .ply header")
+    order, elements = None, []
+    for text in data[:end].decode("latin1").splitlines()[1:]:
+        words = text.split()
+        if not words or words[0] in ("comment", "obj_info"):
+            continue
+        if words[0] == "format" and len(words) == 3:
+            order = ORDERS.get(words[1])
+        elif words[0] == "element" and len(words) == 3 and words[2].isdigit() and len(words[2]) < 16:
+            elements.append(Element(words[1], int(words[2])))
+        elif words[0] == "property" and elements and words[1:2] == ["list"] and len(words) == 5:
+            elements[-1].columns[words[4]] = KINDS[words[3]]
+            elements[-1].lengths[words[4]] = KINDS[words[2]]
+        elif words[0] == "property" and elements and len(words) == 3:
+            elements[-1].columns[words[2]] = KINDS[words[1]]
+        else:
+            raise Broken(f"has {text[:60]!r} in its header")
+    if order is None:
+        raise Broken("has an unknown .ply format")
+    return Header(order, tuple(elements), line + 1)
+
+
+def read_tables(data: bytes, header: Header, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The tables named in `wanted`: structured arrays, a list column as (count, longest) with -1 where a list has
+    ended. Tables behind the last wanted one are not looked at."""
+    tables: dict[str, NDArray[Any]] = {}
+    reader = _Text(data[header.size :]) if not header.order else _Binary(data, header.size, header.order)
+    for element in header.elements:
+        if set(wanted) <= set(tables):
+            break
+        table = reader.table(element)
+        if element.name in wanted:
+            tables[element.name] = table
+    return tables
+
+
+class _Binary:
+    def __init__(self, data: bytes, at: int, order: str) -> None:
+        self.data, self.at, self.order = data, at, order
+
+    def table(self, element: Element) -> NDArray[Any]:
+        if element.lengths:
+            same = self._even(element)
+            return self._uneven(element) if same is None else same
+        kind = np.dtype([(name, self.order + code) for name, code in element.columns.items()])
+        self._room(element, kind.itemsize * element.count)
+        table = np.frombuffer(self.data, kind, element.count, self.at)
+        self.at += kind.itemsize * element.count
+        return table
+
+    def _room(self, element: Element, size: int) -> None:
+        if self.at + size > len(self.data):
+            raise Broken(f"ends early: {element.count:,} x {element.name} do not fit in it")
+
+    def _even(self, element: Element) -> NDArray[Any] | None:
+        """The table if every list in it is as long as in the first row, as in most files."""
+        if not element.count:
+            return np.zeros(0, [(name, code) for name, code in element.columns.items()])
+        fields: list[Any] = []
+        at = self.at
+        for name, code in element.columns.items():
+            if name not in element.lengths:
+                fields.append((name, self.order + code))
+                at += np.dtype(code).itemsize
+                continue
+            length_kind = np.dtype(self.order + element.lengths[name])
+            self._room(element, at - self.at + length_kind.itemsize)
+            length = at_most(int(np.frombuffer(self.data, length_kind, 1, at)[0]), MAX_HEADER, "corners in a face")
+            fields += [(f"#{name}", length_kind), (name, self.order + code, (length,))]
+            at += length_kind.itemsize + length * np.dtype(code).itemsize
+        kind = np.dtype(fields)
+        if self.at + kind.itemsize * element.count > len(self.data):
+            return None
+        table = np.frombuffer(self.data, kind, element.count, self.at)
+        if any((table[f"#{name}"] != table[name].shape[1]).any() for name in element.lengths):
+            return None
+        self.at += kind.itemsize * element.count
+        return table
+
+    def _uneven(self, element: Element) -> NDArray[Any]:
+        """Row by row. Only the first list is kept; the other columns are passed over."""
+        rows: list[list[int]] = []
+        kept = next(iter(element.lengths))
+        kinds = [
+            (name, np.dtype(self.order + code), np.dtype(self.order + element.lengths.get(name, "u1")))
+            for name, code in element.columns.items()
+        ]
+        self._room(element, element.count)
+        for _ in range(element.count):
+            for name, kind, length_kind in kinds:
+                count = 1
+                if name in element.lengths:
+                    self._room(element, length_kind.itemsize)
+                    count = int.from_bytes(self._take(length_kind.itemsize), "little" if self.order == "<" else "big")
+                    at_most(count, MAX_HEADER, "corners in a face")
+                self._room(element, count * kind.itemsize)
+                raw = self._take(count * kind.itemsize)
+                if name == kept:
+                    rows.append(np.frombuffer(raw, kind).tolist())
+        return padded(kept, rows)
+
+    def _take(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+
+class _Text:
+    """Tables of a text file: one row a line."""
+
+    def __init__(self, data: bytes) -> None:
+        self.lines = lines(data)
+
+    def _take(self, element: Element) -> list[bytes]:
+        taken = list(islice(self.lines, element.count))
+        if len(taken) < element.count:
+            raise Broken(f"ends early: {len(taken):,} of {element.count:,} x {element.name} are there")
+        return taken
+
+    def table(self, element: Element) -> NDArray[Any]:
+        at_most(element.count, MAX_SPLATS + MAX_VERTICES, element.name)
+        if element.lengths:
+            return padded(
+                next(iter(element.lengths)), [_first_list(element, line.split()) for line in self._take(element)]
+            )
+        width = len(element.columns)
+        values = numbers(b"".join(self._take(element)), width * element.count).reshape(-1, width)
+        table = np.empty(element.count, [(name, code) for name, code in element.columns.items()])
+        for i, name in enumerate(element.columns):
+            table[name] = values[:, i]
+        return table
+
+
+def _first_list(element: Element, words: list[bytes]) -> list[int]:
+    """The items of the row's first list; what stands before it are single numbers."""
+    at = list(element.columns).index(next(iter(element.lengths)))
+    count = int(words[at])
+    if not 0 <= count <= len(words) - at - 1:
+        raise Broken("ends early: a face is cut off")
+    return [int(word) for word in words[at + 1 : at + 1 + count]]
+
+
+def padded(name: str, rows: list[list[int]]) -> NDArray[Any]:
+    """Rows of different lengths as one column, -1 where a row has ended."""
+    longest = max(map(len, rows), default=0)
+    at_most(longest * len(rows) * 8, MAX_BYTES, "bytes of faces", "split the largest faces")
+    table = np.full(len(rows), -1, [(name, "<i8", (longest,))])
+    for row, values in zip(table[name], rows, strict=True):
+        row[: len(values)] = values
+    return table

@@ -1,0 +1,73 @@
+"""The bytes of an asset: its own file, and those beside it that it names. Nothing else is ever opened."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from sds3d.assets.limits import MAX_BYTES, MAX_PIXELS_TOGETHER, Broken, at_most
+
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")  # http:, file:, and the C: of Windows
+
+
+@dataclass
+class Source:
+    """An asset's file, what it may still read, and what was left out of it."""
+
+    path: Path
+    data: bytes
+    notes: list[str] = field(default_factory=list)  # what the file has and the asset has not, for the user
+    bytes_left: int = MAX_BYTES
+    pixels_left: int = MAX_PIXELS_TOGETHER
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def beside(self, name: str) -> bytes:
+        """The file that the asset names, which must lie in the asset's own folder or below it. Raises Broken for any
+        other place (addresses, absolute paths, `..`, links that lead out) and FileNotFoundError where none is."""
+        path = inside(self.path.parent, name)
+        data = read_regular(path, self.bytes_left)
+        self.bytes_left -= len(data)
+        return data
+
+    def take_pixels(self, count: int) -> None:
+        """Count the pixels of a picture that is about to be unpacked."""
+        at_most(count, self.pixels_left, "pixels (what is left of the allowance) in its pictures", "make them smaller")
+        self.pixels_left -= count
+
+
+def open_source(path: Path) -> Source:
+    """The asset at `path`. Raises Broken if it is too large, OSError if it cannot be read."""
+    data = read_regular(path, MAX_BYTES)
+    if not data:
+        raise Broken("is empty")
+    return Source(path, data, bytes_left=MAX_BYTES)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of `name` in `folder`, links followed; Broken if that is not in the folder."""
+    shown = name if len(name) <= 80 else name[:77] + "..."
+    if SCHEME.match(name):
+        raise Broken(f"names {shown!r}: only files in its own folder are read, so put it there and name it plainly")
+    relative = PurePosixPath(unquote(name).replace("\\", "/"))
+    if "\0" in str(relative) or relative.is_absolute() or ".." in relative.parts or SCHEME.match(str(relative)):
+        raise Broken(f"names {shown!r}, which lies outside its own folder: put the file beside it")
+    path = (folder / relative).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise Broken(f"names {shown!r}, a link out of its own folder: put the file itself there")
+    return path
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """A regular file's bytes, at most `limit`: never a device or a pipe, which might not end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise Broken(f"reads {path.name!r}, which is not a plain file")
+    at_most(status.st_size, limit, f"bytes in {path.name!r}", "make it smaller")
+    with open(path, "rb") as file:
+        return file.read(limit)
