@@ -41,6 +41,7 @@ class Header:
         raise Broken(f"has no element {name!r}")
 
     def has(self, element: str, *columns: str) -> bool:
+        """Whether there is such an element with all of these columns."""
         return any(e.name == element and all(c in e.columns for c in columns) for e in self.elements)
 
 
