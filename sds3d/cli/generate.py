@@ -11,11 +11,17 @@ import typer
 from sds3d.cli import STARTED
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter
+from sds3d.cli.download import OFFLINE, go_offline
 
 OUTPUTS = Path("outputs")
 DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or cuda:N.")
 THREADS = typer.Option(None, "--threads", min=1, help="CPU threads; all cores by default.")
-PRIOR = typer.Option(None, "--prior", "-p", help="A name from [bold]list priors[/bold], or a diffusers model folder.")
+PRIOR = typer.Option(
+    None,
+    "--prior",
+    "-p",
+    help="A name from [bold]list priors[/bold], a diffusers model folder, or owner/name on the hub.",
+)
 SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
 
 
@@ -35,7 +41,7 @@ def use_threads(threads: int | None) -> None:
 @guarded
 def generate(
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
-    scene: str | None = typer.Option(None, "--scene", help="splats or grid."),
+    scene: str | None = typer.Option(None, "--scene", help="splats, grid or mesh."),
     guidance: str | None = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
     prior: str | None = PRIOR,
     preset: str | None = typer.Option(
@@ -54,6 +60,7 @@ def generate(
     ),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the run's folder is made in."),
     force: bool = typer.Option(False, "--force", help="Start over what is already there."),
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
@@ -62,6 +69,7 @@ def generate(
     The same command again resumes an unfinished run.
     """
     use_threads(threads)
+    go_offline(offline)
     from sds3d.config import parse_sets
     from sds3d.prompts import clean
 
@@ -87,11 +95,13 @@ def generate(
 @guarded
 def resume(
     run: Path = typer.Argument(..., help="A run folder."),
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
     """Go on with a run that was stopped, from its last checkpoint."""
     use_threads(threads)
+    go_offline(offline)
     from sds3d.engine.generate import resume as go_on
     from sds3d.engine.system import pick_device, set_threads
 
@@ -135,11 +145,13 @@ def imagine(
     eta: float = typer.Option(0.0, "--eta", min=0.0, max=1.0, help="0: DDIM. 1: ancestral (DDPM)."),
     elevation: float = typer.Option(15.0, "--elevation", min=-90.0, max=90.0, help="Degrees."),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder for the picture."),
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
     """Draw what the prior itself imagines for a prompt, view by view: is a bad asset the prior's fault?"""
     use_threads(threads)
+    go_offline(offline)
     from sds3d.prompts import clean
 
     text = clean(prompt)

