@@ -1,8 +1,7 @@
-"""Sheets, films and the report page."""
+"""Sheets, films and curves."""
 
 from __future__ import annotations
 
-import re
 import sys
 
 import numpy as np
@@ -13,8 +12,8 @@ from PIL import Image
 
 from sds3d.errors import UserError
 from sds3d.scenes.base import Frame
+from sds3d.view.charts import flat, series
 from sds3d.view.pictures import channel, tile, to_pixels
-from sds3d.view.report import flat, series, write_report
 from sds3d.view.sheet import contact_sheet
 from sds3d.view.turntable import turntable, write_film
 
@@ -111,27 +110,6 @@ def test_a_film_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="cannot write"):
         write_film(tmp_path / "file" / "t.gif", ramp(), 10)
-
-
-def test_the_report_is_one_escaped_file(tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "views.png")
-    rows = [{"step": i, "loss": 1.0 / (i + 1), "same": 3, "name": "x", "grad": {"norm": i * 1.0}} for i in range(600)]
-    path = write_report(
-        tmp_path / "report.html",
-        'a <script>alert(1)</script> & "chair"',
-        media={"the <views>": tmp_path / "views.png"},
-        metrics=rows,
-        tables={"Mesh": {"faces": 1200, "watertight": True, "a<b": None}, "Settings": {"time": {"hi": 0.98}}},
-    )
-    page = path.read_text(encoding="utf-8")
-    assert "<script" not in page and "&lt;script&gt;" in page and "the &lt;views&gt;" in page and "a&lt;b" in page
-    assert re.findall(r'(?:src|href)="([^"]{0,22})', page) == ["data:image/png;base64,"]
-    assert "http" not in page
-    curves = re.findall(r"<path d=\"M([^\"]*)\"/>.*?>([a-z.]+)</text>", page)
-    assert [name for _, name in curves] == ["loss", "grad.norm"]
-    assert all(len(points.split("L")) <= 240 for points, _ in curves)
-    assert "<td>faces</td><td>1200</td>" in page and "<td>watertight</td><td>yes</td>" in page
-    assert "<td>time.hi</td><td>0.98</td>" in page
 
 
 def test_series_skip_what_is_not_a_curve():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,20 +25,6 @@ def preview(scene: Scene, path: Path) -> None:
 
 def present(scene: Scene, out: Path, metrics: Path, result: Mapping[str, Any]) -> None:
     """views.png, turntable.mp4 (or .gif) and report.html in `out`; `metrics` is the run's metrics.jsonl."""
-    sheet = contact_sheet(scene, out / "views.png")
-    film = turntable(scene, out / "turntable.mp4")
-    settings = result["settings"]
-    write_report(
-        out / "report.html",
-        title=result["prompt"],
-        lead=f"{settings['scene']}, {settings['guidance']}, prior {settings['prior']}, seed {settings['seed']}",
-        media={"turntable": film, "views": sheet},
-        metrics=[json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()],
-        tables={
-            "Asset": result["qa"] or {"asset": result["line"]},
-            "Seconds": {**result["seconds"], "export": result["export_seconds"]},
-            "Settings": {k: v for k, v in settings.items() if k != "prompt"},
-            "Machine": {**result["hardware"], **result["memory"]},
-            "Versions": result["versions"],
-        },
-    )
+    contact_sheet(scene, out / "views.png")
+    turntable(scene, out / "turntable.mp4")
+    write_report(out, metrics, result)

@@ -1,0 +1,126 @@
+"""Runs to look at, and the viewer's screenshots beside the renderer's own pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from browser import Tab
+from PIL import Image
+
+from sds3d.camera import Cameras, fit_distance
+from sds3d.export.files import write_glb, write_splat_ply
+from sds3d.export.mesh import TexturedMesh
+from sds3d.export.splats import Splats
+from sds3d.export.texture import textured_soup
+from sds3d.render.mesh import render_soup
+from sds3d.render.splats import render_splats
+from sds3d.streams import stream
+from sds3d.view.report import write_report
+
+FOV = 40.0
+
+
+Picture = tuple[np.ndarray, np.ndarray]  # (size, size, 3) uint8 over white, (size, size) alpha in [0, 1]
+
+
+@dataclass(frozen=True)
+class Match:
+    iou: float  # of what covers more than half a pixel
+    psnr: float  # dB over white, where either picture shows the object
+
+
+def match(shot: Picture, expected: Picture) -> Match:
+    covered, wanted = shot[1] > 0.5, expected[1] > 0.5
+    both = covered | wanted
+    error = (shot[0].astype(float) - expected[0])[both] / 255
+    return Match(float((covered & wanted).sum() / both.sum()), float(-10 * np.log10(np.mean(error**2) + 1e-12)))
+
+
+def camera(azimuth: float, elevation: float) -> Cameras:
+    fov = torch.tensor([FOV])
+    return Cameras(torch.tensor([azimuth]), torch.tensor([elevation]), fov, fit_distance(fov))
+
+
+def draw_mesh(mesh: TexturedMesh, azimuth: float, elevation: float, size: int) -> Picture:
+    """A mesh, unlit."""
+    unlit = dict(ambient=1.0, diffuse=0.0, headlight=0.0)
+    drawn = render_soup(textured_soup(mesh), camera(azimuth, elevation), size, supersample=4, **unlit)[0][0]
+    alpha = drawn[..., 3:].astype(float) / 255
+    return (drawn[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8), alpha[..., 0]
+
+
+@torch.no_grad()
+def draw_splats(splats: Splats, azimuth: float, elevation: float, size: int) -> Picture:
+    """Gaussians."""
+    parts = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
+    frame = render_splats(*parts, camera(azimuth, elevation), size, torch.ones(1, 3))
+    rgb = (frame.rgb[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return rgb, frame.alpha[0, 0].numpy()
+
+
+def shoot(tab: Tab, url: str, show: str, azimuth: float, elevation: float, size: int, more: str = "") -> Picture:
+    """One pane without anything around it; its alpha is what a white and a black background differ by."""
+    tab.size(size, size)
+    shots = []
+    for ground in ("white", "black"):
+        tab.open(f"{url}#bare=1&ground={ground}&show={show}&azimuth={azimuth}&elevation={elevation}{more}")
+        tab.frame()
+        shots.append(tab.screenshot())
+    white, black = shots
+    return white, 1 - (white.astype(float) - black).mean(-1) / 255
+
+
+def ball(side: int = 64) -> TexturedMesh:
+    """An egg with a lump, so that no view is another's mirror image, in soft colours that no view repeats."""
+    import trimesh
+
+    sphere = trimesh.creation.uv_sphere(radius=1.0, count=[24, 32])
+    p = np.asarray(sphere.vertices)
+    lump = 1 + 0.35 * np.exp(-8 * ((p - [0.6, 0.7, 0.3]) ** 2).sum(1))
+    shape = trimesh.Trimesh(p * lump[:, None] * [0.5, 0.7, 0.6], sphere.faces, process=False)
+    uv = np.stack([0.5 + 0.4 * p[:, 0], 0.5 + 0.4 * p[:, 1]], -1)
+    y, x = np.mgrid[0:side, 0:side] / side
+    texture = (np.stack([0.1 + 0.3 * x, 0.35 - 0.3 * y, 0.1 + 0.25 * (x + y) / 2], -1) * 255).astype(np.uint8)
+    arrays = (np.asarray(a, np.float32) for a in (shape.vertices, shape.vertex_normals, uv))
+    vertices, normals, coordinates = arrays
+    return TexturedMesh(vertices, np.asarray(shape.faces, np.int32), normals, coordinates, texture)
+
+
+def cloud(count: int = 400) -> Splats:
+    """Gaussians of every shape, turn and opacity in a slanted slab."""
+    generator = stream(0, "view test")
+    means = torch.rand(count, 3, generator=generator) * 2 - 1
+    means *= torch.tensor([0.35, 0.6, 0.5])
+    means[:, 0] += 0.4 * means[:, 1]
+    scales = torch.exp(torch.rand(count, 3, generator=generator) * 2.5 - 4.5)
+    quats = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=-1)
+    opacities = torch.rand(count, generator=generator) * 0.9 + 0.1
+    return Splats(means, scales, quats, opacities, torch.rand(count, 3, generator=generator) * 0.45)
+
+
+def make_run(folder: Path, mesh: TexturedMesh | None = None, splats: Splats | None = None) -> Path:
+    """A finished run's folder without its pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"prompt": "a <b>red</b> egg", "scene": "splats", "guidance": "cfd", "prior": "embedded", "seed": 0}
+    result = {
+        "prompt": settings["prompt"], "settings": settings, "qa": {"faces": 1200, "watertight": True}, "line": "",
+        "seconds": {"total": 4.5}, "export_seconds": {"surface": 1.0}, "hardware": {"device": "cpu"},
+        "memory": {"process_mb": 400.0}, "versions": {"sds3d": "0.1.0"},
+    }  # fmt: skip
+    rows = [{"step": i, "loss": 1 / (i + 1), "same": 3, "name": "x", "ms": {"total": i * 1.0}} for i in range(600)]
+    (folder / "config.yaml").write_text("prompt: a red egg\nsteps: 900\n")
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Image.new("RGB", (4, 4)).save(folder / "views.png")
+    write_glb(folder / "asset.glb", mesh or ball())
+    write_splat_ply(folder / "asset.ply", splats or cloud())
+    return folder
+
+
+def report(folder: Path) -> Path:
+    """report.html written into it."""
+    return write_report(folder, folder / "metrics.jsonl", json.loads((folder / "result.json").read_text()))
