@@ -34,7 +34,7 @@ class SplatFrame:
     rgb: Tensor  # (B, 3, H, W) over the background
     alpha: Tensor  # (B, 1, H, W)
     depth: Tensor  # (B, 1, H, W) alpha-weighted mean along the view axis, 0 where alpha is 0
-    means2d: Tensor  # (B, N, 2) pixels; `.grad` holds the screen-space gradients after a backward pass
+    means2d: Tensor  # (B, N, 2) pixels; `.grad` holds the screen-space gradients after a backward pass, see `absgrad`
     radii: Tensor  # (B, N, 2) half-sizes in pixels, 0 where a Gaussian is not drawn
 
 
@@ -78,17 +78,20 @@ def render_splats(
     size: int,
     background: Tensor,
     backend: str | None = None,
+    absgrad: bool = False,
 ) -> SplatFrame:
     """N Gaussians in B views of size x size pixels.
 
     Args: means (N, 3); quaternions (N, 4) w, x, y, z of any length; scales (N, 3) standard deviations; opacities (N,)
-    in [0, 1]; colors (N, 3) sRGB; background (B, 3) sRGB. All float32 on one device. `backend` defaults to the fastest
-    for that device. Raises UserError for a backend that is unknown or unusable here.
+    in [0, 1]; colors (N, 3) sRGB, or (B, N, 3) for colours that differ between the views; background (B, 3) sRGB. All
+    float32 on one device. `backend` defaults to the fastest for that device. With `absgrad`, `means2d.absgrad`
+    (B, N, 2) holds sums over pixels of |dL/d mean2d| after a backward pass, each component for itself (AbsGS, Ye et
+    al. 2024). Raises UserError for a backend that is unknown or unusable here.
     """
     name = backend or choose_backend(means.device)
     check_backend(name, means.device)
     rasterize: Callable[..., Raster] = import_module(BACKENDS[name]).rasterize
-    raster = rasterize(means, quats, scales, opacities, colors, cameras.to(means.device), size)
+    raster = rasterize(means, quats, scales, opacities, colors, cameras.to(means.device), size, absgrad)
     alpha = 1 - raster.transmittance
     rgb = raster.sums[:, :3] + raster.transmittance * background[:, :, None, None]
     depth = raster.sums[:, 3:] / alpha.clamp_min(MIN_ALPHA / 2)

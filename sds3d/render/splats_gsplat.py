@@ -26,18 +26,30 @@ def obstacle() -> str | None:
     return None if _C is not None else "needs a CUDA toolkit (nvcc) to build its extension"
 
 
+def intrinsics(cameras: Cameras, size: int) -> Tensor:
+    """(B, 3, 3) camera matrices in pixels."""
+    matrices = torch.eye(3, device=cameras.fov.device).repeat(len(cameras), 1, 1)
+    matrices[:, 0, 0] = matrices[:, 1, 1] = cameras.focal(size)
+    matrices[:, :2, 2] = size / 2
+    return matrices
+
+
 def rasterize(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    cameras: Cameras,
+    size: int,
+    absgrad: bool = False,
 ) -> Raster:
     """Raster of N Gaussians in B views on a CUDA device."""
     from gsplat import rasterization
 
-    intrinsics = torch.eye(3, device=means.device).repeat(len(cameras), 1, 1)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = cameras.focal(size)
-    intrinsics[:, :2, 2] = size / 2
     sums, alpha, meta = rasterization(
-        means, quats, scales, opacities, colors, cameras.world_to_camera(), intrinsics, size, size,
-        near_plane=NEAR, eps2d=DILATION, packed=False, render_mode="RGB+D", rasterize_mode="classic",
+        means, quats, scales, opacities, colors, cameras.world_to_camera(), intrinsics(cameras, size), size, size,
+        near_plane=NEAR, eps2d=DILATION, packed=False, render_mode="RGB+D", rasterize_mode="classic", absgrad=absgrad,
     )  # fmt: skip
     means2d: Tensor = meta["means2d"]
     if means2d.requires_grad:

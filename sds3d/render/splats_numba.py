@@ -25,15 +25,25 @@ PIECES = 16  # pieces of work a step is cut into, whatever the number of threads
 
 
 def rasterize(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    cameras: Cameras,
+    size: int,
+    absgrad: bool = False,
 ) -> Raster:
     """Raster of N Gaussians in B views, float32 on the CPU."""
     probe = torch.zeros(len(cameras), len(means), 2, requires_grad=torch.is_grad_enabled())
     radii = torch.zeros_like(probe, requires_grad=False)
+    absolute = torch.zeros_like(radii) if absgrad else None
     view = cameras.world_to_camera().contiguous().numpy()
     image = _Rasterize.apply(
-        means, quats, scales, opacities, colors, probe, radii, view, cameras.focal(size).numpy(), size
+        means, quats, scales, opacities, colors, probe, radii, absolute, view, cameras.focal(size).numpy(), size
     )
+    if absgrad:
+        probe.absgrad = absolute  # type: ignore[attr-defined]
     return Raster(image[:, :4], image[:, 4:], probe, radii)
 
 
@@ -67,13 +77,16 @@ class _Rasterize(torch.autograd.Function):
         colors: Tensor,
         probe: Tensor,
         radii: Tensor,
+        absolute: Tensor | None,
         view: np.ndarray,
         focal: np.ndarray,
         size: int,
     ) -> Tensor:
         shape = [np.ascontiguousarray(p.detach().numpy()) for p in (means, quats, scales, opacities)]
-        shade = np.ascontiguousarray(torch.cat([colors.detach(), opacities.detach()[:, None]], 1).numpy())
         views, n, side = len(view), len(means), -(-size // TILE)
+        paint = colors.detach() if colors.dim() == 3 else colors.detach()[None]  # (1 or B, N, 3)
+        opaque = opacities.detach()[None, :, None].expand(len(paint), n, 1)
+        shade = np.ascontiguousarray(torch.cat([paint, opaque], -1).numpy())
         screen = np.empty((views, n, SCREEN), np.float32)
         keys = np.empty((views, n), np.int64)
         in_parallel(project, [(*shape, view, focal, size, screen, keys, *r) for r in ranges(n, PIECES)])
@@ -84,19 +97,34 @@ class _Rasterize(torch.autograd.Function):
         in_parallel(raster_forward, [(screen, shade, offsets, hits, image, last, side, *p) for p in pieces])
         probe.data.copy_(torch.from_numpy(screen[..., 0:2]))
         radii.copy_(torch.from_numpy(screen[..., 6:8]))
-        ctx.state = (shape, shade, view, focal, size, screen, offsets, hits, image, last, pieces)
+        ctx.state = (
+            shape,
+            shade,
+            view,
+            focal,
+            size,
+            screen,
+            offsets,
+            hits,
+            image,
+            last,
+            pieces,
+            absolute,
+            colors.shape,
+        )
         return torch.from_numpy(image)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        shape, shade, view, focal, size, screen, offsets, hits, image, last, pieces = ctx.state
-        views, n, side = len(view), len(shade), -(-size // TILE)
+        shape, shade, view, focal, size, screen, offsets, hits, image, last, pieces, absolute, painted = ctx.state
+        views, n, side = len(view), shade.shape[1], -(-size // TILE)
         upstream = np.ascontiguousarray(grad.numpy())
         buffers = np.zeros((len(pieces), n, GRADS), np.float32)
-        raster = (screen, shade, offsets, hits, image, last, upstream, buffers, side)
+        sums = None if absolute is None else np.zeros((len(pieces), n, 2), np.float32)
+        raster = (screen, shade, offsets, hits, image, last, upstream, buffers, sums, side)
         in_parallel(raster_backward, [(*raster, i, *p) for i, p in enumerate(pieces)])
-        out = [np.empty((n, k), np.float32) for k in (3, 4, 3, 1, 3)]
+        out = [np.empty((n, k), np.float32) for k in (3, 4, 3, 1)] + [np.zeros((len(shade), n, 3), np.float32)]
         probe = np.empty((views, n, 2), np.float32)
         per_view = len(pieces) // views
         in_parallel(
@@ -104,5 +132,8 @@ class _Rasterize(torch.autograd.Function):
             [(*shape, view, focal, size, buffers, per_view, *out, probe, *r) for r in ranges(n, PIECES)],
         )
         d_means, d_quats, d_scales, d_opacities, d_colors = (torch.from_numpy(g) for g in out)
+        if absolute is not None:
+            absolute.copy_(torch.from_numpy(sums.reshape(views, per_view, n, 2).sum(1)))
+        d_colors = d_colors.view(painted)
         grads = (d_means, d_quats, d_scales, d_opacities[:, 0], d_colors, torch.from_numpy(probe))
-        return *grads, None, None, None, None
+        return *grads, None, None, None, None, None

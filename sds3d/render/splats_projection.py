@@ -148,7 +148,9 @@ def project_backward(  # type: ignore[no-untyped-def]
     means, quats, scales, opacities, view, focal, size, buffers, per_view,
     d_means, d_quats, d_scales, d_opacities, d_colors, d_screen, first, last,
 ):  # fmt: skip
-    """Sums the buffers of Gaussians first..last over pieces and views and takes them back to the parameters."""
+    """Sums the buffers of Gaussians first..last over pieces and views and takes them back to the parameters. d_colors
+    (1 or B, N, 3) starts at 0."""
+    own = len(d_colors) > 1  # colours per view
     half = np.float32(size) * _HALF
     g = np.empty(GRADS, np.float32)
     d_axes = np.empty(9, np.float32)
@@ -157,7 +159,6 @@ def project_backward(  # type: ignore[no-untyped-def]
         axes = _scaled_axes(rotation, scales, i)
         d_axes[:] = _0
         d_means[i, :] = _0
-        d_colors[i, :] = _0
         d_opacity = _0
         for b in range(len(view)):
             g[:] = _0
@@ -173,9 +174,10 @@ def project_backward(  # type: ignore[no-untyped-def]
             if touched == _0:
                 continue
             d_opacity += g[0]
-            d_colors[i, 0] += g[6]
-            d_colors[i, 1] += g[7]
-            d_colors[i, 2] += g[8]
+            c = b if own else 0
+            d_colors[c, i, 0] += g[6]
+            d_colors[c, i, 1] += g[7]
+            d_colors[c, i, 2] += g[8]
             f = focal[b]
             limit = _SLACK * half / f
             u, v, slope = x / z, y / z, f / z

@@ -1,6 +1,6 @@
 """Numba kernels that sort Gaussians into tiles and composite them, forward and backward.
 
-Each call runs one fixed piece of work and writes to memory of its own. Per Gaussian, `shade` holds r, g, b, opacity;
+Each call runs one fixed piece of work and writes to memory of its own. `shade` (1 or B, N, 4) holds r, g, b, opacity;
 `screen` and the gradient buffers are described in splats_projection.py.
 """
 
@@ -99,6 +99,7 @@ def _span(v: Any, ry: Any) -> Any:
 def raster_forward(screen, shade, offsets, hits, image, last, side, b, row0, row1):  # type: ignore[no-untyped-def]
     """Tiles of rows row0..row1 of view b: image (B, 5, H, W) rgb, depth, transmittance; last hit of every pixel."""
     size = image.shape[2]
+    paint = shade[b if len(shade) > 1 else 0]
     s = np.empty(PLANES * PIXELS, np.float32)
     _coordinates(s)
     for tile in range(row0 * side, row1 * side):
@@ -111,7 +112,7 @@ def raster_forward(screen, shade, offsets, hits, image, last, side, b, row0, row
             i = hits[k]
             u, v = screen[b, i, 0] - np.float32(left), screen[b, i, 1] - np.float32(top)
             xx, xy, yy, z = screen[b, i, 2], screen[b, i, 3], screen[b, i, 4], screen[b, i, 5]
-            red, green, blue, opacity = shade[i, 0], shade[i, 1], shade[i, 2], shade[i, 3]
+            red, green, blue, opacity = paint[i, 0], paint[i, 1], paint[i, 2], paint[i, 3]
             here = np.float32(k - first)
             p0, p1 = _span(v, screen[b, i, 7])
             for p in range(p0, p1):
@@ -145,9 +146,13 @@ def raster_forward(screen, shade, offsets, hits, image, last, side, b, row0, row
 
 
 @kernel
-def raster_backward(screen, shade, offsets, hits, image, last, upstream, buffers, side, piece, b, row0, row1):  # type: ignore[no-untyped-def]
-    """Adds the gradients of the tiles of rows row0..row1 of view b to buffers[piece] (N, 10)."""
+def raster_backward(  # type: ignore[no-untyped-def]
+    screen, shade, offsets, hits, image, last, upstream, buffers, absolute, side, piece, b, row0, row1
+):  # fmt: skip
+    """Adds the gradients of the tiles of rows row0..row1 of view b to buffers[piece] (N, 10), and the sums over pixels of
+    |dL/d mean2d| to absolute[piece] (N, 2). With None for `absolute` the compiler leaves the latter out."""
     size = image.shape[2]
+    paint = shade[b if len(shade) > 1 else 0]
     s = np.empty(PLANES * PIXELS, np.float32)  # RED .. DEPTH hold upstream gradients here
     _coordinates(s)
     for tile in range(row0 * side, row1 * side):
@@ -169,10 +174,11 @@ def raster_backward(screen, shade, offsets, hits, image, last, upstream, buffers
             i = hits[k]
             u, v = screen[b, i, 0] - np.float32(left), screen[b, i, 1] - np.float32(top)
             xx, xy, yy, z = screen[b, i, 2], screen[b, i, 3], screen[b, i, 4], screen[b, i, 5]
-            red, green, blue, opacity = shade[i, 0], shade[i, 1], shade[i, 2], shade[i, 3]
+            red, green, blue, opacity = paint[i, 0], paint[i, 1], paint[i, 2], paint[i, 3]
             here = np.float32(k - first)
             p0, p1 = _span(v, screen[b, i, 7])
             g0, gx, gy, gxx, gxy, gyy, gr, gg, gb, gz = _0, _0, _0, _0, _0, _0, _0, _0, _0, _0
+            ax, ay = _0, _0
             for p in range(p0, p1):
                 dx, dy = s[X + p] - u, s[Y + p] - v
                 power = _HALF * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
@@ -199,6 +205,9 @@ def raster_backward(screen, shade, offsets, hits, image, last, upstream, buffers
                 gxx += h * dx * dx
                 gxy += h * dx * dy
                 gyy += h * dy * dy
+                if absolute is not None:
+                    ax += abs(h * (xx * dx + xy * dy))
+                    ay += abs(h * (xy * dx + yy * dy))
             buffers[piece, i, 0] += g0
             buffers[piece, i, 1] += gx
             buffers[piece, i, 2] += gy
@@ -209,3 +218,6 @@ def raster_backward(screen, shade, offsets, hits, image, last, upstream, buffers
             buffers[piece, i, 7] += gg
             buffers[piece, i, 8] += gb
             buffers[piece, i, 9] += gz
+            if absolute is not None:
+                absolute[piece, i, 0] += ax
+                absolute[piece, i, 1] += ay

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -13,14 +15,34 @@ PAIRS = 1 << 22  # pixel-Gaussian pairs held at once
 
 
 def rasterize(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    cameras: Cameras,
+    size: int,
+    absgrad: bool = False,
 ) -> Raster:
     """Raster of N Gaussians in B views; O(B N size^2) work, memory bounded by recomputing blocks of pixels."""
     means2d, conics, depths, radii = project(means, quats, scales, opacities, cameras, size)
     if means2d.requires_grad:
         means2d.retain_grad()
+    absolute = torch.zeros_like(means2d) if absgrad else None
+    if absgrad:
+        means2d.absgrad = absolute  # type: ignore[attr-defined]
+    paint = colors.expand(len(cameras), *colors.shape[-2:])  # (B, N, 3)
     views = [
-        _view(means2d[b], conics[b], depths[b], radii[b, :, 0] > 0, opacities, colors, size)
+        _view(
+            means2d[b],
+            conics[b],
+            depths[b],
+            radii[b, :, 0] > 0,
+            opacities,
+            paint[b],
+            size,
+            None if absolute is None else absolute[b],
+        )
         for b in range(len(cameras))
     ]
     sums = torch.stack(views).mT.reshape(len(cameras), 5, size, size)
@@ -28,7 +50,14 @@ def rasterize(
 
 
 def _view(
-    means2d: Tensor, conics: Tensor, depths: Tensor, drawn: Tensor, opacities: Tensor, colors: Tensor, size: int
+    means2d: Tensor,
+    conics: Tensor,
+    depths: Tensor,
+    drawn: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    size: int,
+    absolute: Tensor | None,
 ) -> Tensor:
     """(size * size, 5) of one view: rgb, depth and alpha sums."""
     order = torch.argsort(depths.detach(), stable=True)
@@ -37,14 +66,38 @@ def _view(
     centre = torch.arange(size, device=means2d.device) + 0.5
     y, x = torch.meshgrid(centre, centre, indexing="ij")
     pixels = torch.stack([x, y], -1).view(-1, 2)  # (H W, 2)
-    inputs = (means2d[order], conics[order], opacities[order], values)
+    sink = None if absolute is None else (absolute, order)
+    inputs = (means2d[order], conics[order], opacities[order], values, sink)
     block = max(1, PAIRS // max(1, len(order)))
     return torch.cat([checkpoint(_composite, p, *inputs, use_reentrant=False) for p in pixels.split(block)])
 
 
-def _composite(pixels: Tensor, means2d: Tensor, conics: Tensor, opacities: Tensor, values: Tensor) -> Tensor:
+class _Listen(torch.autograd.Function):
+    """The identity on (P, M, 2); backward adds sum_p |gradient| to rows `order` of `absolute` (N, 2)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, absolute: Tensor, order: Tensor) -> Tensor:
+        ctx.sink = absolute, order
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        absolute, order = ctx.sink
+        absolute[order] += grads[0].abs().sum(0)
+        return grads[0], None, None
+
+
+def _composite(
+    pixels: Tensor,
+    means2d: Tensor,
+    conics: Tensor,
+    opacities: Tensor,
+    values: Tensor,
+    sink: tuple[Tensor, Tensor] | None,
+) -> Tensor:
     """(P, 2) pixels, M Gaussians front to back -> (P, 5) weighted sums of `values`."""
-    dx, dy = (pixels[:, None] - means2d).unbind(-1)  # (P, M)
+    offset = pixels[:, None] - means2d  # (P, M, 2)
+    dx, dy = (offset if sink is None else _Listen.apply(offset, *sink)).unbind(-1)  # (P, M)
     power = 0.5 * (conics[:, 0] * dx * dx + conics[:, 2] * dy * dy) + conics[:, 1] * dx * dy
     alpha = (opacities * torch.exp(-power)).clamp_max(MAX_ALPHA)
     alpha = torch.where(alpha >= MIN_ALPHA, alpha, torch.zeros_like(alpha))
