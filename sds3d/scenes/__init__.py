@@ -10,6 +10,7 @@ import torch
 
 from sds3d.scenes.base import Field, Frame, ParamGroup, Scene
 from sds3d.scenes.grid import GridConfig, GridScene
+from sds3d.scenes.mesh import MeshConfig, MeshScene
 from sds3d.scenes.splats import SplatScene, SplatsConfig
 
 
@@ -25,6 +26,9 @@ class Kind:
 SCENES: dict[str, Kind] = {
     "splats": Kind(SplatsConfig, SplatScene.create, "3D Gaussians; fast, exports the Gaussians themselves"),
     "grid": Kind(GridConfig, GridScene.create, "radiance field on a multi-resolution grid; smooth, slower"),
+    "mesh": Kind(
+        MeshConfig, MeshScene.create, "triangles cut from a signed distance; clean outlines, for a last stage"
+    ),
 }
 
 __all__ = ["SCENES", "Field", "Frame", "Kind", "ParamGroup", "Scene"]

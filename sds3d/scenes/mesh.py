@@ -1,0 +1,223 @@
+"""`--scene mesh`: a triangle mesh, cut anew at every step from a signed distance on a tetrahedral lattice.
+
+DMTet (Shen et al. 2021) without a network: distances and shifts of the lattice's vertices are nested voxel grids, whose
+coarse levels carry a pull at the outline into the surface's neighbourhood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from sds3d.camera import Cameras
+from sds3d.errors import UserError
+from sds3d.render.mesh_distance import signed_distance
+from sds3d.render.mesh_draw import Light, draw
+from sds3d.render.mesh_topology import bending, edges_of, laplacian
+from sds3d.scenes.base import Field, Frame, ParamGroup
+from sds3d.scenes.encodings import DenseGrid
+from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
+from sds3d.scenes.tetra import Lattice, place
+
+REACH = 0.98  # the surface stays within this radius
+SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
+Span = tuple[float, float]  # a value at the start and at the end of a run
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """The mesh scene. Spans are (start, end) of the run."""
+
+    resolution: int = 40  # cells a side of the lattice
+    levels: int = 4  # of the nested grids of distances
+    radius: float = 0.6  # of the ball that it starts as
+    supersample: int = 2  # samples a side of a pixel
+    light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
+    color: ColorConfig = field(default_factory=ColorConfig)
+    lr_distance: Span = (2e-3, 5e-4)  # world units
+    lr_shift: Span = (1e-2, 3e-3)
+    entropy: Span = (0.0, 0.0)  # of the signs along cut edges: fewer holes and bubbles (Munkberg et al. 2022, eq. 2)
+    eikonal: Span = (0.05, 0.05)  # mean (|gradient| - 1)^2 near the surface: distances stay distances
+    bending: Span = (0.05, 0.05)  # mean 1 - cosine between neighbouring faces
+    laplacian: Span = (0.0, 0.0)  # mean squared distance to the neighbours' mean, in cells
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.resolution <= 512:
+            raise UserError(f"mesh.resolution must lie between 8 and 512, not {self.resolution}")
+        if not 0 < self.radius < REACH:
+            raise UserError(f"mesh.radius must lie between 0 and {REACH}, not {self.radius}")
+        if not 1 <= self.supersample <= 8:
+            raise UserError(f"mesh.supersample must lie between 1 and 8, not {self.supersample}")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The surface as this step cuts it."""
+
+    vertices: Tensor  # (V, 3), differentiable
+    faces: Tensor  # (F, 3)
+    values: Tensor  # (V, 2) distances at the ends of the cut edges, the first inside
+
+
+class MeshScene:
+    """A Scene (scenes/base.py)."""
+
+    def __init__(self, config: MeshConfig, device: torch.device | str, generator: torch.Generator) -> None:
+        self.config, self.device = config, torch.device(device)
+        self.lattice = Lattice(config.resolution, BOUND, self.device)
+        self.distances = DenseGrid(1, config.resolution, config.levels, BOUND, device=self.device)
+        self.shifts = DenseGrid(3, config.resolution, 1, BOUND, device=self.device)
+        self.start = self.lattice.points.norm(dim=-1) - config.radius
+        self.color = ColorField(config.color, self.device, generator)
+
+    @classmethod
+    def create(cls, config: MeshConfig, device: torch.device | str, generator: torch.Generator) -> MeshScene:
+        """A new scene: a grey ball."""
+        return cls(config, device, generator)
+
+    def start_from(self, corners: NDArray[np.float32], painter: Painter) -> None:
+        """Take the closed surface of the triangles `corners` (F, 3, 3), within the unit ball, and the colours that
+        `painter` tells at points of it."""
+        n, spacing = self.config.resolution, self.lattice.spacing
+        grids = [
+            signed_distance(corners, -BOUND + shift, spacing, side, 3 * spacing)
+            for shift, side in ((0.0, n + 1), (spacing / 2, n))
+        ]
+        self.start = torch.from_numpy(np.concatenate([g.ravel() for g in grids])).to(self.device)
+        self.color.start_from(corners, painter)
+
+    def cut(self) -> tuple[Cut, Tensor]:
+        """The surface, and the distances (n_vertices,) that it is the zero of."""
+        points = self.lattice.points
+        learned = self.lattice.spread(self.distances.table())[:, 0]
+        sdf = torch.maximum(self.start + learned, points.norm(dim=-1) - REACH)
+        crossings = self.lattice.crossings(sdf)
+        moved = points + SHIFT * self.lattice.spacing * torch.tanh(self.lattice.spread(self.shifts.table()))
+        values = sdf.index_select(0, crossings.ends.flatten()).view(-1, 2)
+        return Cut(place(moved, sdf, crossings), crossings.faces, values), sdf
+
+    def render(self, cameras: Cameras, size: int, background: Tensor) -> Frame:
+        """B cameras at size x size over `background` (B, 3) sRGB. Pictures for looking at are not lit."""
+        cameras, background = cameras.to(self.device), background.to(self.device)
+        cut, sdf = self.cut()
+        edges = edges_of(cut.faces)
+        table = self.color.table()
+        training = torch.is_grad_enabled()
+        seen = draw(
+            cut.vertices,
+            cut.faces,
+            edges,
+            cameras,
+            size,
+            background,
+            lambda points: self.color(table, points.positions),
+            Light() if training and self.config.light == "camera" else None,
+            supersample=self.config.supersample,
+        )
+        extra = {"cut": cut, "sdf": sdf, "edges": edges} if training else None
+        return Frame(seen.rgb, seen.alpha, seen.depth, seen.normal, extra)
+
+    def parameters(self) -> list[ParamGroup]:
+        c = self.config
+        return [
+            ParamGroup("distances", self.distances.parameters(), *c.lr_distance),
+            ParamGroup("shifts", self.shifts.parameters(), *c.lr_shift),
+            *self.color.parameters(),
+        ]
+
+    def regulariser(self, frame: Frame, progress: float) -> Tensor:
+        """Weighted sum of the configured terms; 0 where every weight is 0."""
+        assert frame.extra is not None
+        cut, sdf, edges = frame.extra["cut"], frame.extra["sdf"], frame.extra["edges"]
+        c, spacing = self.config, self.lattice.spacing
+        loss = sdf.sum() * 0
+        if not len(cut.faces):
+            return loss
+        if (weight := _at(c.entropy, progress)) > 0:
+            loss = loss + weight * sign_entropy(cut.values / spacing)
+        if (weight := _at(c.eikonal, progress)) > 0:
+            loss = loss + weight * self._eikonal(sdf)
+        if (weight := _at(c.bending, progress)) > 0:
+            loss = loss + weight * bending(cut.vertices, cut.faces, edges)
+        if (weight := _at(c.laplacian, progress)) > 0:
+            loss = loss + weight * laplacian(cut.vertices / spacing, edges)
+        return loss
+
+    def _eikonal(self, sdf: Tensor) -> Tensor:
+        n = self.config.resolution
+        corners = sdf[: (n + 1) ** 3].view(n + 1, n + 1, n + 1)
+        near = sdf.detach()[(n + 1) ** 3 :].view(n, n, n).abs() < 1.5 * self.lattice.spacing
+        slopes = []
+        for axis in range(3):
+            slope = corners.diff(dim=axis) / self.lattice.spacing
+            for other in {0, 1, 2} - {axis}:
+                slope = (slope.narrow(other, 0, n) + slope.narrow(other, 1, n)) / 2
+            slopes.append(slope[near])
+        length = (torch.stack(slopes).square().sum(0) + 1e-12).sqrt()
+        return (length - 1).square().mean() if len(length) else sdf.sum() * 0
+
+    def after_backward(self, step: int, total: int, frame: Frame, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        """Nothing to collect."""
+
+    def after_step(
+        self,
+        step: int,
+        total: int,
+        frame: Frame,
+        optimizers: dict[str, torch.optim.Optimizer],
+        generator: torch.Generator,
+    ) -> None:
+        """Nothing to keep: the surface is cut anew."""
+
+    @torch.no_grad()
+    def mesh(self) -> tuple[Tensor, Tensor]:
+        """Vertices (V, 3) and faces (F, 3), counter-clockwise from outside, on the CPU."""
+        cut, _ = self.cut()
+        if not len(cut.faces):
+            raise UserError("the mesh has vanished: lower mesh.lr_distance, or start from another seed")
+        return cut.vertices.cpu(), cut.faces.cpu()
+
+    @torch.no_grad()
+    def surface(self) -> Field:
+        """Occupancy from the distances, one half at the surface, and the colours."""
+        n = self.config.resolution
+        corners = self.cut()[1][: (n + 1) ** 3].view(1, 1, n + 1, n + 1, n + 1)
+        table, spacing = self.color.table().clone(), self.lattice.spacing
+
+        @torch.no_grad()
+        def density(points: Tensor) -> Tensor:
+            read = F.grid_sample(corners, (points / BOUND)[None, None, None], align_corners=True, padding_mode="border")
+            return torch.sigmoid(-2 * read.flatten() / spacing)
+
+        @torch.no_grad()
+        def color(points: Tensor) -> Tensor:
+            return self.color(table, points)
+
+        return Field(density, color, BOUND)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        parts = {"distances": self.distances, "shifts": self.shifts, "color": self.color}
+        state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+        return {**state, "start": self.start}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore in place: optimisers keep their hold on the parameters."""
+        for name, value in self.state_dict().items():
+            value.copy_(state[name])
+
+
+def sign_entropy(values: Tensor) -> Tensor:
+    """Mean over cut edges with ends (E, 2) of H(sigmoid(a), sign(b)) + H(sigmoid(b), sign(a))."""
+    targets = (values.detach() > 0).to(values)
+    return 2 * F.binary_cross_entropy_with_logits(values, targets.flip(-1))
+
+
+def _at(span: Span, progress: float) -> float:
+    return span[0] + (span[1] - span[0]) * progress
