@@ -38,7 +38,7 @@ def absolute_gradients(cameras: Cameras, size: int, backend: str, weights: Tenso
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_absolute_gradients_are_sums_over_pixels(backend: str) -> None:
     """Against one backward pass per pixel: the sum of the absolute values, within 1e-4 of its norm."""
-    cameras, size = orbit(1), 10
+    cameras, size = orbit(1), 6
     weights = torch.randn(1, 3, size, size, generator=stream(0, "weights"))
     absolute, signed = absolute_gradients(cameras, size, backend, weights)
     total, net = torch.zeros_like(absolute), torch.zeros_like(absolute)
