@@ -149,8 +149,8 @@ def raster_forward(screen, shade, offsets, hits, image, last, side, b, row0, row
 def raster_backward(  # type: ignore[no-untyped-def]
     screen, shade, offsets, hits, image, last, upstream, buffers, absolute, side, piece, b, row0, row1
 ):  # fmt: skip
-    """Adds the gradients of the tiles of rows row0..row1 of view b to buffers[piece] (N, 10), and to absolute[piece] (N, 2)
-    the sums over pixels of |dL/d mean2d|. With None for `absolute` the compiler leaves the latter out."""
+    """Adds the gradients of the tiles of rows row0..row1 of view b to buffers[piece] (N, 10), and to absolute[piece]
+    (N, 2) the sums over pixels of |dL/d mean2d|. With None for `absolute` the compiler leaves the latter out."""
     size = image.shape[2]
     paint = shade[b if len(shade) > 1 else 0]
     s = np.empty(PLANES * PIXELS, np.float32)  # RED .. DEPTH hold upstream gradients here
