@@ -14,15 +14,20 @@ from analytic_scenes import Fog, Solid, sphere, union, waves
 from PIL import Image
 from plyfile import PlyData
 
+from sds3d.assets import Placement
 from sds3d.config import apply
 from sds3d.errors import UserError
-from sds3d.export import FORMATS, ExportConfig, export_asset
-from sds3d.export.files import half_turn, write_glb, write_splat_ply
+from sds3d.export import FORMATS, ExportConfig, export_asset, splat_files
+from sds3d.export.files import write_glb
 from sds3d.export.qa import reread_glb
 from sds3d.export.splats import Splats, facing, on_surface
 from sds3d.render.projection import rotation_matrices
 
 SMALL = ExportConfig(resolution=48, faces=1200, texture=128, unwrap_seconds=300, splats=2000)
+
+
+def write_splat_ply(path, splats):
+    splat_files.write("ply", path, splats, None, Placement())
 
 
 def tower():
@@ -183,11 +188,12 @@ def test_splat_ply_has_the_standard_properties_and_values(tmp_path, gaussians):
 def test_splat_ply_agrees_with_gsplat(tmp_path, gaussians):
     gsplat = pytest.importorskip("gsplat")
     turned = gaussians.means * torch.tensor([-1.0, -1.0, 1.0])
+    w, x, y, z = gaussians.quats.unbind(-1)
     sh0 = ((gaussians.colors - 0.5) / 0.28209479177387814)[:, None]
     data = gsplat.export_splats(
         turned,
         gaussians.scales.log(),
-        half_turn(gaussians.quats),
+        torch.stack([-z, -y, x, w], -1),  # k times q: half a turn about Z
         torch.logit(gaussians.opacities),
         sh0,
         torch.zeros(50, 0, 3),

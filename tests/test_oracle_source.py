@@ -12,12 +12,13 @@ from engine_helpers import settings
 from PIL import Image
 from torch import Tensor
 
+from sds3d.assets import Placement
 from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.engine.distill import distill, prepare
 from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import resolve
 from sds3d.errors import UserError
-from sds3d.export.files import write_splat_ply
+from sds3d.export import splat_files
 from sds3d.export.splats import Splats
 from sds3d.priors import list_priors, load_prior
 from sds3d.priors.base import Cond
@@ -107,7 +108,8 @@ def test_gaussians_and_mesh_files_stand_upright_in_the_unit_ball(tmp_path: Path)
     means = torch.tensor([[4.0, 3.0, 0.0], [-4.0, -3.0, 0.0]])
     colors = torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.0, 0.9]])
     quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(2, 1)
-    write_splat_ply(tmp_path / "two.ply", Splats(means, torch.full((2, 3), 1.0), quats, torch.full((2,), 0.95), colors))
+    splats = Splats(means, torch.full((2, 3), 1.0), quats, torch.full((2,), 0.95), colors)
+    splat_files.write("ply", tmp_path / "two.ply", splats, None, Placement())
     seen = load_asset(tmp_path / "two.ply")(at([0.0]), 32)[0]
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     for channel, right, low in ((0, True, False), (2, False, True)):

@@ -94,7 +94,7 @@ def kind_of(source: Source) -> str:
         return "gltf"
     if data[:4] in (b"ply\n", b"ply\r"):
         return "splat-ply" if is_splats(read_header(data)) else "ply"
-    if data[:2] == b"\x1f\x8b":
+    if data[:2] == b"\x1f\x8b" or data[:4] == b"NGSP":
         return "spz"
     if suffix == ".splat":
         return "splat"

@@ -1,9 +1,10 @@
-"""Niantic's .spz, versions 2 and 3 (github.com/nianticlabs/spz), and antimatter15's .splat."""
+"""Niantic's .spz, versions 2 to 4 (github.com/nianticlabs/spz), and antimatter15's .splat."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from sds3d.assets.splat_ply import EDGE, with_largest
 
 MAGIC, HEADER = b"NGSP", struct.Struct("<4sIIBBBB")  # magic, version, count, degree, fraction bits, flags, reserved
 EXTENDED = 2  # flag: records of other makers follow the header
+LARGEST_WINDOW = 1 << 27  # bytes that a zstd stream may look back
+COLUMNS = ("positions", "opacities", "colours", "scales", "rotations", "harmonics")
 COLOR = 0.15  # what a harmonic is multiplied with, so that colours beyond [0, 1] fit
 SCALE_STEP, SCALE_LOW = 1 / 16, -10.0
 RECORD = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])  # of a .splat
@@ -23,35 +26,86 @@ RECORD = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), (
 def read_spz(source: Source) -> Gaussians:
     """Gaussians with +Y up and +Z towards the viewer, as the format says. Never more is unpacked than the header's
     count needs."""
-    unpacker = zlib.decompressobj(31)
-    head = unpacker.decompress(source.data, HEADER.size)
-    if len(head) < HEADER.size or head[:4] != MAGIC:
-        raise Broken("is compressed, but no .spz")
-    _, version, count, degree, fraction, flags, _ = HEADER.unpack(head)
-    if version not in (2, 3) or degree > 3 or flags & EXTENDED:
-        raise Broken(f"is .spz version {version}, degree {degree}, flags {flags}: 2 or 3, up to 3, plain ones are read")
-    splats_within(count)
-    harmonics = (degree + 1) ** 2 - 1
-    widths = (9, 1, 3, 3, 4 if version == 3 else 3, 3 * harmonics)
-    wanted = count * sum(widths)
-    data = unpacker.decompress(unpacker.unconsumed_tail, wanted) if wanted else b""
-    if len(data) != wanted:
-        raise Broken(f"ends early: {len(data):,} of {wanted:,} bytes for its {count:,} Gaussians")
-    parts, at = [], 0
-    for width in widths:
-        parts.append(np.frombuffer(data, np.uint8, count * width, at).reshape(count, width))
-        at += count * width
-    means, alphas, colors, scales, quats, rest = parts
+    layout, columns = _zstd_columns(source.data) if source.data[:4] == MAGIC else _gzip_columns(source.data)
+    means, alphas, colors, scales, quats, rest = columns
     alpha = (alphas[:, 0] / 255.0).clip(EDGE, 1 - EDGE)
     constant = (colors / 255.0 - 0.5) / COLOR
-    higher = (rest.astype(np.float64) - 128) / 128
+    higher = ((rest.astype(np.float64) - 128) / 128).reshape(layout.count, rest.shape[1] // 3, 3)
     return Gaussians(
-        means=(fixed_point(means) / 2.0**fraction).astype(np.float32),
+        means=(fixed_point(means) / 2.0**layout.fraction).astype(np.float32),
         scales=(scales * SCALE_STEP + SCALE_LOW).astype(np.float32),
-        quats=_smallest_three(quats) if version == 3 else _first_three(quats),
+        quats=_first_three(quats) if layout.version == 2 else _smallest_three(quats),
         opacities=np.log(alpha / (1 - alpha)).astype(np.float32),
-        sh=np.concatenate([constant[:, None], higher.reshape(count, harmonics, 3)], 1).astype(np.float32),
+        sh=np.concatenate([constant[:, None], higher.reshape(layout.count, rest.shape[1] // 3, 3)], 1).astype(
+            np.float32
+        ),
     )
+
+
+class Layout(NamedTuple):
+    """What the header of an .spz says."""
+
+    version: int
+    count: int
+    degree: int
+    fraction: int  # bits after the point of a coordinate
+    flags: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Bytes a Gaussian: position, opacity, colour, scale, rotation, higher harmonics."""
+        return 9, 1, 3, 3, 3 if self.version == 2 else 4, 3 * ((self.degree + 1) ** 2 - 1)
+
+
+def _layout(head: bytes, versions: tuple[int, ...]) -> Layout:
+    if len(head) < HEADER.size or head[:4] != MAGIC:
+        raise Broken("is compressed, but no .spz")
+    layout = Layout(*HEADER.unpack_from(head)[1:6])
+    if layout.version not in versions or layout.degree > 3 or layout.flags & EXTENDED or layout.fraction > 24:
+        raise Broken(f"is an .spz that is not read here: {layout}; save it as version 3 without extensions")
+    splats_within(layout.count)
+    return layout
+
+
+def _gzip_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
+    """Versions 2 and 3: all in one gzip stream."""
+    unpacker = zlib.decompressobj(31)
+    layout = _layout(unpacker.decompress(data, HEADER.size), (2, 3))
+    wanted = layout.count * sum(layout.widths)
+    body = unpacker.decompress(unpacker.unconsumed_tail, wanted) if wanted else b""
+    starts = np.cumsum([0, *layout.widths]) * layout.count
+    return layout, [_column(layout, k, body[starts[k] : starts[k + 1]]) for k in range(len(layout.widths))]
+
+
+def _zstd_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
+    """Version 4: a table of sizes, then a zstd stream for every column that is not empty."""
+    import zstandard
+
+    layout = _layout(data, (4,))
+    streams, table = struct.unpack_from("<BI", data, HEADER.size - 1)
+    at = table + 16 * streams
+    columns = []
+    for k, width in enumerate(layout.widths):
+        body = b""
+        if width and layout.count:
+            if not streams or table + 16 > len(data):
+                raise Broken("ends early: its table of contents is cut off")
+            size, _ = struct.unpack_from("<QQ", data, table)
+            reader = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).stream_reader(data[at : at + size])
+            try:
+                body = reader.read(width * layout.count)
+            except zstandard.ZstdError as error:
+                raise Broken(f"has {COLUMNS[k]} that cannot be unpacked ({error})") from None
+            table, streams, at = table + 16, streams - 1, at + size
+        columns.append(_column(layout, k, body))
+    return layout, columns
+
+
+def _column(layout: Layout, k: int, body: bytes) -> NDArray[np.uint8]:
+    width = layout.widths[k]
+    if len(body) != width * layout.count:
+        raise Broken(f"ends early: {len(body):,} of {width * layout.count:,} bytes of its {COLUMNS[k]} are there")
+    return np.frombuffer(body, np.uint8).reshape(layout.count, width)
 
 
 def fixed_point(data: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -113,11 +113,14 @@ def resume(
         reporter.close()
 
 
+FORMAT_HELP = "glb gltf obj stl mesh-ply usdz; of Gaussians ply ply-compressed spz splat. May be repeated."
+
+
 @app.command(epilog="sds3d export outputs/a-red-chair-1a2b3c4d --format obj --format stl")
 @guarded
 def export(
     run: Path = typer.Argument(..., help="A run folder."),
-    format: list[str] = typer.Option(["glb"], "--format", "-f", help="glb obj ply stl mesh-ply; may be repeated."),
+    format: list[str] = typer.Option(["glb"], "--format", "-f", help=FORMAT_HELP),
     sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An export setting, as export.X=VALUE."),
     device: str = DEVICE,
     threads: int | None = THREADS,

@@ -1,7 +1,7 @@
 """Assets from scenes: `export_asset` writes a folder's files and says how good they are.
 
-Meshes are +Y up, front +Z, in the unit ball. The Gaussian .ply is turned for the common viewers; see
-`files.write_splat_ply`. This package imports nothing heavy until it exports.
+Meshes are +Y up, front +Z, in the unit ball; what came from a file goes back to where it was there. Gaussians in .ply
+and .splat are turned for the common viewers, which take +Y as down. Nothing heavy is imported before an export.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from sds3d.errors import unknown
 from sds3d.export.config import ExportConfig
 
 if TYPE_CHECKING:
-    from sds3d.export.mesh import TexturedMesh
-    from sds3d.export.splats import Splats
+    from sds3d.assets.placement import Placement
     from sds3d.scenes.base import Scene
 
 FORMATS = {  # name: file
@@ -24,7 +23,14 @@ FORMATS = {  # name: file
     "ply": "asset.ply",
     "stl": "asset.stl",
     "mesh-ply": "asset-mesh.ply",
+    "gltf": "asset.gltf",
+    "usdz": "asset.usdz",
+    "spz": "asset.spz",
+    "ply-compressed": "asset.compressed.ply",
+    "splat": "asset.splat",
 }
+OF_GAUSSIANS = frozenset({"ply", "ply-compressed", "spz", "splat"})
+UPRIGHT = frozenset({"glb", "gltf", "usdz", "spz"})  # formats that say themselves that +Y is up
 __all__ = ["FORMATS", "ExportConfig", "export_asset"]
 
 
@@ -34,10 +40,12 @@ def export_asset(
     formats: Sequence[str] = ("glb", "ply"),
     config: ExportConfig | None = None,
     progress: Callable[[str], None] | None = None,
+    placement: Placement | None = None,
 ) -> dict[str, Any]:
     """Write the scene to `out_dir` in every one of `formats` (keys of FORMATS), each file atomically.
 
-    glb, obj, stl and mesh-ply are the mesh, ply is Gaussians: the scene's own, or ones laid over its mesh.
+    Those of OF_GAUSSIANS are Gaussians, the scene's own or ones laid over its mesh; the others are the mesh.
+    `placement` says where the files' coordinates lie; by default where the scene's own file had them, or the world.
     `progress` is told the name of each part of the work as it begins. Returns {"files": format -> names,
     "qa": the QA record or None if no mesh was made, "line": QA in words, "seconds": part -> seconds}.
     Raises UserError for an unknown format, an empty scene or a folder that cannot be written.
@@ -45,20 +53,30 @@ def export_asset(
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
-    from sds3d.export import asset, qa, splats
+    from sds3d.export import asset, files, qa, splat_files, splats
 
     config = config or ExportConfig()
+    where = placement or splats.placement_of(scene)
+    wanted = OF_GAUSSIANS & set(formats)
     clock = asset.Clock(progress)
-    gaussians = splats.of_scene(scene) if "ply" in formats else None
+    gaussians = splats.of_scene(scene) if wanted else None
+    owner = None if gaussians is None else scene
     mesh, quality = None, None
-    if gaussians is None or set(formats) - {"ply"}:
+    if gaussians is None or set(formats) - wanted:
         mesh, quality = asset.build(scene, config, clock)
-        if gaussians is None and "ply" in formats:
+        if gaussians is None and wanted:
             gaussians = splats.on_surface(mesh, config.splats)
     written = {}
     for name in dict.fromkeys(formats):
         with clock.part("files"):
-            written[name] = [path.name for path in _write(name, out_dir / FORMATS[name], mesh, gaussians)]
+            path = out_dir / FORMATS[name]
+            if name in OF_GAUSSIANS:
+                assert gaussians is not None
+                paths = splat_files.write(name, path, gaussians, owner, where)
+            else:
+                assert mesh is not None
+                paths = files.write_mesh(name, path, mesh, where)
+            written[name] = [path.name for path in paths]
     if mesh is not None and "glb" in written:
         with clock.part("check"):
             qa.reread_glb(out_dir / FORMATS["glb"], mesh)
@@ -68,13 +86,3 @@ def export_asset(
         "line": quality.line if quality else f"{len(gaussians.means)} Gaussians" if gaussians else "",
         "seconds": clock.seconds,
     }
-
-
-def _write(name: str, path: Path, mesh: TexturedMesh | None, gaussians: Splats | None) -> list[Path]:
-    from sds3d.export import files
-
-    if name == "ply":
-        assert gaussians is not None
-        return files.write_splat_ply(path, gaussians)
-    assert mesh is not None
-    return files.MESH_WRITERS[name](path, mesh)

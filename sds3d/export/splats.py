@@ -1,4 +1,4 @@
-"""Gaussians for the .ply: a scene's own, or flat ones laid over the baked mesh."""
+"""Gaussians to be written: a scene's own, or flat ones laid over the baked mesh."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sds3d.assets.gaussians import SH0, Gaussians
+from sds3d.assets.placement import Matrix, Placement
 from sds3d.export.mesh import Mesh, TexturedMesh, areas
 from sds3d.export.texture import look_up
 from sds3d.scenes.base import Scene
@@ -17,6 +19,7 @@ from sds3d.streams import stream
 OVERLAP = 0.8  # standard deviation of a sampled Gaussian over the mean distance to its neighbours
 THICKNESS = 0.1  # its extent along the normal, over that along the surface
 OPACITY = 0.95
+FAINT = 1 / 255  # Gaussians with less opacity than this are not written
 
 
 @runtime_checkable
@@ -24,7 +27,20 @@ class HasSplats(Protocol):
     """A scene that is made of Gaussians."""
 
     def splats(self) -> dict[str, Tensor]:
-        """means (N, 3), scales (N, 3) standard deviations, quats (N, 4) wxyz, opacities (N,), colors (N, 3) sRGB."""
+        """means (N, 3), scales (N, 3) standard deviations, quats (N, 4) wxyz, opacities (N,), colors (N, 3) sRGB; where
+        colour depends on the view also sh (N, K - 1, 3), its harmonics of degree 1 and more as 3DGS files have them."""
+        ...
+
+
+@runtime_checkable
+class FromFile(Protocol):
+    """A scene of Gaussians that began as those of a file."""
+
+    placement: Placement
+
+    def restored(self, splats: Gaussians, axes: Matrix) -> Gaussians:
+        """`splats`, this scene's in coordinates of a file with `axes`, with the file's own numbers wherever the scene
+        has not changed them."""
         ...
 
 
@@ -37,6 +53,7 @@ class Splats:
     quats: Tensor  # (N, 4) wxyz
     opacities: Tensor  # (N,) in [0, 1]
     colors: Tensor  # (N, 3) sRGB
+    sh: Tensor | None = None  # (N, K - 1, 3) harmonics of degree 1 and more
 
 
 def of_scene(scene: Scene) -> Splats | None:
@@ -62,6 +79,41 @@ def on_surface(mesh: TexturedMesh, count: int, seed: int = 0) -> Splats:
     quats = facing(torch.nn.functional.normalize(torch.from_numpy(normals), dim=-1))
     colors = torch.from_numpy(look_up(mesh, uv))
     return Splats(torch.from_numpy(means), scales, quats, torch.full((count,), OPACITY), colors)
+
+
+def placement_of(scene: Scene) -> Placement:
+    """Where a scene's own file has it; the world itself for one that came from nowhere."""
+    return scene.placement if isinstance(scene, FromFile) else Placement()
+
+
+def in_file(splats: Splats, scene: Scene | None, placement: Placement, axes: Matrix) -> Gaussians:
+    """What a file with `axes` is to hold. A scene that came from a file keeps all its Gaussians, the unchanged ones to
+    the bit; otherwise the invisible and the broken are left out."""
+    own = as_stored(splats)
+    if not isinstance(scene, FromFile):
+        own = own[presentable(splats)]
+    stored = own.placed(placement.radius, placement.centre).turned(axes)
+    return scene.restored(stored, axes) if isinstance(scene, FromFile) else stored
+
+
+def as_stored(splats: Splats) -> Gaussians:
+    """Activations undone: logarithms, logits, harmonics; unit quaternions."""
+    constant = ((splats.colors - 0.5) / SH0)[:, None]
+    sh = constant if splats.sh is None else torch.cat([constant, splats.sh], 1)
+    return Gaussians(
+        means=splats.means.numpy(),
+        scales=splats.scales.clamp_min(1e-8).log().numpy(),
+        quats=torch.nn.functional.normalize(splats.quats, dim=-1).numpy(),
+        opacities=torch.logit(splats.opacities, eps=1e-5).numpy(),
+        sh=sh.numpy(),
+    )
+
+
+def presentable(splats: Splats) -> np.ndarray:
+    """(N,) whether a Gaussian is made of numbers and can be seen."""
+    parts = (splats.means, splats.scales, splats.quats, splats.opacities[:, None], splats.colors)
+    finite = torch.stack([part.isfinite().all(1) for part in parts]).all(0)
+    return (finite & (splats.opacities >= FAINT)).numpy()
 
 
 def facing(normals: Tensor) -> Tensor:
