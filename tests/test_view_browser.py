@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from view_helpers import ball, cloud, draw_mesh, draw_splats, make_run, match, r
 
 from sds3d.view.server import ViewServer
 from sds3d.view.site import site
+from sds3d.view.stage import run_parts
 
 SIZE = 160
 
@@ -56,6 +58,28 @@ def test_the_splats_look_as_our_renderer_draws_them(run, tab, azimuth, elevation
     found = match(shot, draw_splats(cloud(), azimuth, elevation, SIZE))
     print(f"splats {azimuth:.0f} {elevation:.0f}: IoU {found.iou:.4f}, PSNR {found.psnr:.1f} dB")
     assert found.iou > 0.97 and found.psnr > 38
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_colours_change_with_the_view_as_ours_do(tmp_path, tab, degree) -> None:
+    splats = cloud(200, degree)
+    address = report(make_run(tmp_path / "run", splats=splats)).as_uri()
+    found = match(shoot(tab, address, "splats", 40, 20, SIZE), draw_splats(splats, 40, 20, SIZE))
+    print(f"harmonics of degree {degree}: PSNR {found.psnr:.1f} dB")
+    assert found.psnr > 38
+    assert match(shoot(tab, address, "splats", 40, 20, SIZE), draw_splats(cloud(200, 0), 40, 20, SIZE)).psnr < 30
+
+
+def test_a_run_that_lies_elsewhere_stands_in_the_middle(tmp_path, tab) -> None:
+    mesh, splats = ball(), cloud()
+    moved = replace(mesh, vertices=mesh.vertices * np.float32(20) + np.float32([30, 0, 5]))
+    run = make_run(tmp_path / "run", moved, splats.placed(20.0, np.array([30.0, 0, 5])))
+    *centre, radius = run_parts(run / "asset.glb", None, inside=True)[0].placement
+    address = report(run).as_uri()
+    home = replace(mesh, vertices=(moved.vertices - np.float32(centre)) / np.float32(radius))
+    assert match(shoot(tab, address, "mesh", 40, 20, SIZE), draw_mesh(home, 40, 20, SIZE)).iou > 0.98
+    near = splats.placed(20.0 / radius, (np.array([30.0, 0, 5]) - centre) / radius)
+    assert match(shoot(tab, address, "splats", 40, 20, SIZE), draw_splats(near, 40, 20, SIZE)).iou > 0.97
 
 
 def test_the_report_asks_nobody(run, tab) -> None:

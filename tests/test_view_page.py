@@ -4,70 +4,154 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import json
 import re
 import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from view_helpers import ball, cloud, make_run, report
 
-from sds3d.errors import UserError
-from sds3d.export.files import write_glb, write_splat_ply
-from sds3d.export.splats import Splats
+from sds3d.assets.gaussians import SH0, Gaussians
+from sds3d.assets.load import load_mesh
+from sds3d.export.files import write_glb, write_obj
+from sds3d.view import stage
+from sds3d.view.glb import self_contained, to_glb
 from sds3d.view.packing import pack
 from sds3d.view.page import SCRIPTS, Page, render, static
-from sds3d.view.report import glb_faces, read_metrics
-from sds3d.view.stage import read_splat_ply, splats_part
+from sds3d.view.report import read_metrics
+from sds3d.view.stage import mesh_part, run_parts, splats_part
 
 
-def unpack(data: bytes) -> Splats:
+def unpack(data: bytes) -> Gaussians:
     """What static/splats.js reads, written down independently."""
-    count, *box = struct.unpack_from("<I8f", data)
-    low, extent, least, span = np.array(box[:3]), np.array(box[3:6]), box[6], box[7]
-    body = np.frombuffer(data, np.uint8, offset=36)
-    assert len(body) == 20 * count
+    count, degree, *box = struct.unpack_from("<2I9f", data)
+    low, extent, least, span, reach = np.array(box[:3]), np.array(box[3:6]), box[6], box[7], box[8]
+    body = np.frombuffer(data, np.uint8, offset=44)
+    terms = 3 * (degree + 1) ** 2 if degree else 0
+    assert len(body) == (20 + terms) * count
     places = body[: 9 * count].reshape(count, 3, 3).astype(np.int64)
     share = (places[..., 0] + 256 * places[..., 1] + 65536 * places[..., 2]) / (2**24 - 1)
-    sizes = np.exp(least + span * body[9 * count : 12 * count].reshape(count, 3) / 255)
+    scales = least + span * body[9 * count : 12 * count].reshape(count, 3) / 255
     quats = body[12 * count : 16 * count].view(np.int8).reshape(count, 4) / 127
-    rgba = body[16 * count :].reshape(count, 4) / 255
-    parts = (low + extent * share, sizes, quats, rgba[:, 3], rgba[:, :3])
-    return Splats(*(torch.from_numpy(part).float() for part in parts))
+    rgba = body[16 * count : 20 * count].reshape(count, 4) / 255
+    sh = np.zeros((count, max(terms // 3, 1), 3))
+    if degree:
+        sh += body[20 * count :].view(np.int8).reshape(count, -1, 3) * reach / 127
+    sh[:, 0] += (rgba[:, :3] - 0.5) / SH0
+    return Gaussians(low + extent * share, scales, quats, rgba[:, 3], sh)
 
 
-def test_packed_gaussians_are_what_they_were() -> None:
-    splats = cloud()
+def opacity(splats: Gaussians) -> np.ndarray:
+    return 1 / (1 + np.exp(-splats.opacities))
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_packed_gaussians_are_what_they_were(degree) -> None:
+    splats = cloud(degree=degree)
+    splats.sh[0, 0] = 3.0  # a constant colour of 1.35, which harmonics may bring back
     back = unpack(pack(splats, 10**6))
-    assert (back.means - splats.means).abs().max() < 1e-6
-    assert ((back.scales / splats.scales).log().abs()).max() < 2.5 / 255 / 2 + 1e-4  # half a step of the log span
-    assert (back.quats - splats.quats).abs().max() <= 0.5 / 127 + 1e-6
-    assert (back.colors - splats.colors).abs().max() <= 0.5 / 255 + 1e-6
-    assert (back.opacities - splats.opacities).abs().max() <= 0.5 / 255 + 1e-6
+    assert np.abs(back.means - splats.means).max() < 1e-6
+    assert np.abs(back.scales - splats.scales).max() < 2.5 / 255 / 2 + 1e-4  # half a step of the log span
+    unit = splats.quats / np.linalg.norm(splats.quats, axis=1, keepdims=True)
+    assert np.abs(back.quats - unit).max() <= 0.5 / 127 + 1e-6
+    assert np.abs(back.opacities - opacity(splats)).max() <= 0.5 / 255 + 1e-6
+    if degree:
+        step = np.abs(splats.sh - back.sh).max()
+        assert step < 1.3 / 127 / 2  # 1.3: what the constant of number 0 has beyond white
+    else:
+        assert np.abs(back.sh - splats.sh)[1:].max() * SH0 <= 0.5 / 255 + 1e-6
+    assert (
+        np.abs(unpack(pack(splats, 10**6, harmonics=False)).sh[1:, 0] - splats.sh[1:, 0]).max() * SH0 < 0.5 / 255 + 1e-6
+    )
 
 
 def test_broken_and_invisible_gaussians_are_left_out_and_the_most_visible_kept() -> None:
     splats = cloud(6)
-    means, opacities = splats.means.clone(), torch.tensor([0.5, 0.9, 0.001, 0.5, 0.5, 0.5])
-    means[0, 1] = torch.nan
-    scales = torch.full((6, 3), 0.02)
-    scales[3], scales[5, 0] = 0.2, 1e-9  # number 5 is a thin plate: as wide as 4
-    splats = replace(splats, means=means, opacities=opacities, scales=scales)
+    splats.means[0, 1] = np.nan
+    chances = np.array([0.5, 0.9, 0.001, 0.5, 0.5, 0.5])
+    splats.opacities[:] = np.log(chances / (1 - chances))
+    splats.scales[:] = np.log(0.02)
+    splats.scales[3], splats.scales[5, 0] = np.log(0.2), -20  # number 5 is a thin plate: as wide as 4
     assert len(unpack(pack(splats, 10)).means) == 4
-    kept = unpack(pack(splats, 2))
-    assert torch.allclose(kept.means, means[[1, 3]], atol=1e-6)
-    assert splats_part(splats, 2).label == "2 of 6 Gaussians"
-    assert len(unpack(pack(replace(splats, opacities=opacities * 0), 10)).means) == 0
+    assert np.allclose(unpack(pack(splats, 2)).means, splats.means[[1, 3]], atol=1e-6)
+    splats.opacities[:] = -20
+    assert len(unpack(pack(splats, 10)).means) == 0
 
 
-def test_a_splat_ply_comes_back(tmp_path) -> None:
-    splats = cloud(50)
-    back = read_splat_ply(write_splat_ply(tmp_path / "a.ply", splats)[0])
-    assert torch.allclose(back.means, splats.means) and torch.allclose(back.colors, splats.colors, atol=1e-6)
-    assert torch.allclose((back.quats * splats.quats).sum(1).abs(), torch.ones(50), atol=1e-6)
-    assert torch.allclose(back.scales, splats.scales, rtol=1e-5)
-    assert torch.allclose(back.opacities, splats.opacities, atol=1e-5)
+def test_a_page_holds_so_many_gaussians_and_a_server_more(monkeypatch) -> None:
+    monkeypatch.setattr(stage, "SPLATS_INSIDE", 50)
+    monkeypatch.setattr(stage, "HARMONICS_INSIDE", 40 * (20 + 12))
+    few, many = splats_part(cloud(40, degree=1), True), splats_part(cloud(60, degree=1), True)
+    assert few.label == "40 Gaussians" and not few.note and len(few.data) == 44 + 40 * 32
+    assert many.label == "50 of 60 Gaussians" and "do not change with the view" in many.note
+    assert len(many.data) == 44 + 50 * 20
+    served = splats_part(cloud(60, degree=1), False)
+    assert served.label == "60 Gaussians" and not served.note and len(served.data) == 44 + 60 * 32
+
+
+def test_a_run_that_lies_elsewhere_is_brought_home_with_its_splats(tmp_path) -> None:
+    mesh, splats = ball(), cloud(30)
+    shift = np.float32([5, 1, -2])
+    far = replace(mesh, vertices=mesh.vertices * np.float32(10) + shift)
+    run = make_run(tmp_path / "run", far, splats.placed(10.0, shift.astype(float)))
+    shown, cloudy = run_parts(run / "asset.glb", run / "asset.ply", inside=True)
+    assert shown is not None and cloudy is not None
+    *centre, radius = shown.placement
+    middle = (far.vertices.min(0) + far.vertices.max(0)) / 2
+    assert np.allclose(centre, middle, atol=1e-4)
+    assert np.linalg.norm((far.vertices - centre) / radius, axis=1).max() == pytest.approx(1, abs=1e-4)
+    where = (splats.means * 10 + shift - centre) / radius
+    assert np.allclose(unpack(cloudy.data).means, where, atol=1e-5)
+
+
+def test_a_mesh_of_another_format_becomes_a_glb_that_others_read(tmp_path) -> None:
+    import trimesh
+
+    mesh = ball()
+    write_obj(tmp_path / "a.obj", mesh)
+    part = mesh_part(load_mesh(tmp_path / "a.obj"), (tmp_path / "a.obj").read_bytes())
+    assert part.data[:4] == b"glTF" and part.placement == (0, 0, 0, 1)
+    read = trimesh.load(io.BytesIO(part.data), file_type="glb", force="mesh", process=False)
+    assert np.allclose(read.triangles, mesh.vertices[mesh.faces], atol=1e-5)
+    picture = np.asarray(read.visual.material.baseColorTexture.convert("RGB"))
+    u, v = mesh.uv[mesh.faces[100, 0]]
+    found = read.visual.uv[read.faces[100, 0]]
+    assert np.allclose(found, [u, v], atol=1e-5) and (picture == mesh.texture).all()
+
+
+def test_colours_of_vertices_are_linear_in_the_glb(tmp_path) -> None:
+    path = tmp_path / "a.ply"
+    path.write_text(
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        "property uchar red\nproperty uchar green\nproperty uchar blue\nelement face 1\n"
+        "property list uchar int vertex_indices\nend_header\n0 0 0 255 128 0\n1 0 0 0 20 0\n0 1 0 0 0 0\n3 0 1 2\n"
+    )
+    data = to_glb(load_mesh(path))
+    size = struct.unpack_from("<I", data, 12)[0]
+    root, binary = json.loads(data[20 : 20 + size]), data[28 + size :]
+    record = root["accessors"][root["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    start = root["bufferViews"][record["bufferView"]]["byteOffset"]
+    colors = np.frombuffer(binary, "<u2", 12, start).reshape(3, 4) / 65535
+    assert record["normalized"] and np.allclose(colors[0], [1, 0.21586, 0, 1], atol=1e-4)  # 128: IEC 61966-2-1
+    assert np.allclose(colors[1, 1], 0.006995, atol=1e-5)
+
+
+def test_what_names_other_files_or_cannot_be_drawn_is_not_sent_as_it_is(tmp_path) -> None:
+    data = write_glb(tmp_path / "a.glb", ball())[0].read_bytes()
+    size = struct.unpack_from("<I", data, 12)[0]
+    root = json.loads(data[20 : 20 + size])
+
+    def changed(**values: object) -> bytes:
+        text = json.dumps({**root, **values}).encode()
+        return data[:12] + struct.pack("<I", len(text)) + data[16:20] + text + data[20 + size :]
+
+    assert self_contained(data) and self_contained(changed(extensionsRequired=["KHR_texture_transform"]))
+    assert not self_contained(changed(extensionsRequired=["KHR_draco_mesh_compression"]))
+    assert not self_contained(changed(images=[{"uri": "https://example.org/a.png"}]))
+    assert not self_contained(b"v 0 0 0")
 
 
 def test_the_report_is_one_escaped_file(tmp_path) -> None:
@@ -114,20 +198,6 @@ def test_scripts_can_stand_inside_a_page_and_ask_nobody() -> None:
 def test_a_page_without_an_asset_has_no_scripts() -> None:
     page = render(Page("words", metrics=[{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])).decode()
     assert "<script" not in page and "stage" not in page.partition("</style>")[2] and "<svg" in page
-
-
-def test_faces_of_a_glb(tmp_path) -> None:
-    mesh = ball()
-    data = write_glb(tmp_path / "a.glb", mesh)[0].read_bytes()
-    assert glb_faces(data) == len(mesh.faces)
-    for broken in (
-        b"",
-        data[:30],
-        b"x" * 100,
-        data.replace(b'"POSITION"', b'"NOTHING!"').replace(b'"indices"', b'"x"'),
-    ):
-        with pytest.raises(UserError, match="cannot be read"):
-            glb_faces(broken)
 
 
 def test_metrics_that_are_still_being_written(tmp_path) -> None:

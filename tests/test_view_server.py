@@ -144,7 +144,7 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path) -> None:
 
 
 def test_what_is_no_run_or_damaged_is_told(tmp_path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="cannot read"):
         site(tmp_path / "nothing")
     with pytest.raises(UserError, match="no config.yaml"):
         site(tmp_path)
@@ -155,6 +155,19 @@ def test_what_is_no_run_or_damaged_is_told(tmp_path) -> None:
         with pytest.raises(UserError):
             ViewServer(site(run))
         (run / name).write_bytes(kept)
+
+
+def test_an_asset_is_shown_alone(tmp_path) -> None:
+    run = make_run(tmp_path / "run")
+    for name, shown, hidden in (("asset.glb", "mesh", "splats"), ("asset.ply", "splats", "mesh")):
+        alone = site(run / name)
+        page = alone.page()
+        assert page.title == name and getattr(page, shown) and getattr(page, hidden) is None and not alone.files
+    assert site(run / "asset.glb").page().mesh.data == (run / "asset.glb").read_bytes()
+    facts = site(run / "asset.ply", up="z").page().tables["In the file"]
+    assert facts["Gaussians"] == 400 and facts["bytes"] == (run / "asset.ply").stat().st_size
+    with pytest.raises(UserError, match="for an asset's file"):
+        site(run, up="z")
 
 
 def test_a_file_that_went_away_is_a_404(server) -> None:

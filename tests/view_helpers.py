@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,15 @@ import torch
 from browser import Tab
 from PIL import Image
 
+from sds3d.assets.gaussians import SH0, Gaussians
+from sds3d.assets.placement import HALF_TURN
 from sds3d.camera import Cameras, fit_distance
-from sds3d.export.files import write_glb, write_splat_ply
+from sds3d.export.files import write_glb
 from sds3d.export.mesh import TexturedMesh
-from sds3d.export.splats import Splats
 from sds3d.export.texture import textured_soup
+from sds3d.render.harmonics import basis
 from sds3d.render.mesh import render_soup
 from sds3d.render.splats import render_splats
-from sds3d.streams import stream
 from sds3d.view.report import write_report
 
 FOV = 40.0
@@ -54,10 +55,14 @@ def draw_mesh(mesh: TexturedMesh, azimuth: float, elevation: float, size: int) -
 
 
 @torch.no_grad()
-def draw_splats(splats: Splats, azimuth: float, elevation: float, size: int) -> Picture:
+def draw_splats(splats: Gaussians, azimuth: float, elevation: float, size: int) -> Picture:
     """Gaussians."""
-    parts = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
-    frame = render_splats(*parts, camera(azimuth, elevation), size, torch.ones(1, 3))
+    cameras = camera(azimuth, elevation)
+    means, scales, quats, opacities, sh = (torch.from_numpy(getattr(splats, part.name)) for part in fields(splats))
+    directions = torch.nn.functional.normalize(means - cameras.positions, dim=-1)
+    colors = (0.5 + (basis(directions, splats.degree)[..., None] * sh).sum(1)).clamp_min(0)
+    parts = (means, quats, scales.exp(), opacities.sigmoid(), colors)
+    frame = render_splats(*parts, cameras, size, torch.ones(1, 3))
     rgb = (frame.rgb[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return rgb, frame.alpha[0, 0].numpy()
 
@@ -90,19 +95,37 @@ def ball(side: int = 64) -> TexturedMesh:
     return TexturedMesh(vertices, np.asarray(shape.faces, np.int32), normals, coordinates, texture)
 
 
-def cloud(count: int = 400) -> Splats:
+def cloud(count: int = 400, degree: int = 0) -> Gaussians:
     """Gaussians of every shape, turn and opacity in a slanted slab."""
-    generator = stream(0, "view test")
-    means = torch.rand(count, 3, generator=generator) * 2 - 1
-    means *= torch.tensor([0.35, 0.6, 0.5])
+    generator = np.random.default_rng(0)
+    means = generator.uniform(-1, 1, (count, 3)) * [0.35, 0.6, 0.5]
     means[:, 0] += 0.4 * means[:, 1]
-    scales = torch.exp(torch.rand(count, 3, generator=generator) * 2.5 - 4.5)
-    quats = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=-1)
-    opacities = torch.rand(count, generator=generator) * 0.9 + 0.1
-    return Splats(means, scales, quats, opacities, torch.rand(count, 3, generator=generator) * 0.45)
+    opacities = generator.uniform(0.1, 1, count).clip(max=0.99)
+    sh = generator.normal(size=(count, (degree + 1) ** 2, 3)) * 0.1
+    sh[:, 0] = (generator.uniform(0, 0.45, (count, 3)) - 0.5) / SH0
+    parts = (means, generator.uniform(-4.5, -2, (count, 3)), generator.normal(size=(count, 4)))
+    return Gaussians(*(part.astype(np.float32) for part in (*parts, np.log(opacities / (1 - opacities)), sh)))
 
 
-def make_run(folder: Path, mesh: TexturedMesh | None = None, splats: Splats | None = None) -> Path:
+def write_ply(path: Path, splats: Gaussians) -> Path:
+    """A .ply of 3D Gaussian Splatting: +Y is down."""
+    from plyfile import PlyData, PlyElement
+
+    turned = splats.turned(HALF_TURN)
+    columns = {
+        **dict(zip("xyz", turned.means.T, strict=True)),
+        **{f"f_dc_{i}": c for i, c in enumerate(turned.sh[:, 0].T)},
+        **{f"f_rest_{i}": c for i, c in enumerate(turned.sh[:, 1:].transpose(0, 2, 1).reshape(len(turned), -1).T)},
+        "opacity": turned.opacities,
+        **{f"scale_{i}": s for i, s in enumerate(turned.scales.T)},
+        **{f"rot_{i}": q for i, q in enumerate(turned.quats.T)},
+    }
+    rows = np.rec.fromarrays(list(columns.values()), dtype=[(name, "<f4") for name in columns])
+    PlyData([PlyElement.describe(np.asarray(rows), "vertex")], byte_order="<").write(path)
+    return path
+
+
+def make_run(folder: Path, mesh: TexturedMesh | None = None, splats: Gaussians | None = None) -> Path:
     """A finished run's folder without its pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"prompt": "a <b>red</b> egg", "scene": "splats", "guidance": "cfd", "prior": "embedded", "seed": 0}
@@ -117,7 +140,7 @@ def make_run(folder: Path, mesh: TexturedMesh | None = None, splats: Splats | No
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Image.new("RGB", (4, 4)).save(folder / "views.png")
     write_glb(folder / "asset.glb", mesh or ball())
-    write_splat_ply(folder / "asset.ply", splats or cloud())
+    write_ply(folder / "asset.ply", splats or cloud())
     return folder
 
 

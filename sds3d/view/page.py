@@ -31,6 +31,8 @@ class Part:
 
     data: bytes  # a .glb, or Gaussians as `packing.pack` makes them
     label: str  # "10,000 faces"
+    note: str = ""  # what is not shown, a sentence
+    placement: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)  # centre and radius of what is brought into the unit ball
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Page:
     mesh: Part | None = None
     splats: Part | None = None
     light: bool = False  # is the mesh lit at first?
-    notes: Sequence[str] = ()  # sentences under the stage
+    notes: Sequence[str] = ()  # sentences under the stage, besides the parts' own
     media: Mapping[str, Path] = field(default_factory=dict)  # caption -> .png, .jpg, .gif or .mp4
     metrics: Sequence[Mapping[str, Any]] = ()  # one mapping a step: a curve for every number that changes
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # heading -> rows, may be nested
@@ -77,7 +79,8 @@ def render(page: Page, links: Mapping[str, str] | None = None, downloads: Mappin
         f"<title>{escape(page.title)}</title><style>{static('page.css')}</style>",
     ]
     body = [f"<h1>{escape(page.title)}</h1>", f'<p class="lead">{escape(page.lead)}</p>' if page.lead else ""]
-    body += [_stage(page, links or {}), *(f"<p>{escape(note)}</p>" for note in page.notes), _downloads(downloads or {})]
+    notes = [*page.notes, *(part.note for part in (page.mesh, page.splats) if part and part.note)]
+    body += [_stage(page, links or {}), *(f"<p>{escape(note)}</p>" for note in notes), _downloads(downloads or {})]
     body += [_section("Pictures", [_medium(caption, file) for caption, file in page.media.items()])]
     body += [_section("Over the run", [curve(name, *values) for name, values in series(page.metrics).items()], "grid")]
     tables = [f"<section><h2>{escape(name)}</h2>{table(rows)}</section>" for name, rows in page.tables.items()]
@@ -101,7 +104,9 @@ def _stage(page: Page, links: Mapping[str, str]) -> str:
 
 
 def _data(name: str, part: Part, link: str | None) -> str:
-    tag = f'<script type="application/octet-stream" data-part="{name}" data-label="{escape(part.label)}"'
+    place = " ".join(f"{value:.9g}" for value in part.placement)
+    facts = f'data-part="{name}" data-label="{escape(part.label)}" data-place="{place}"'
+    tag = f'<script type="application/octet-stream" {facts}'
     if link is not None:
         return f'{tag} data-source="{escape(link)}"></script>'
     return f"{tag}>{base64.b64encode(part.data).decode()}</script>"

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sds3d.errors import UserError
 from sds3d.export import FORMATS
 from sds3d.files import write_bytes
-from sds3d.view.page import Page, Part, render
-from sds3d.view.stage import SPLATS_INSIDE, read_splat_ply, splats_part
+from sds3d.view.page import Page, render
+from sds3d.view.stage import run_parts
 
+MESHES = [FORMATS[name] for name in ("glb", "gltf", "obj", "mesh-ply", "stl")]  # the fullest first
+SPLATS = [FORMATS[name] for name in ("ply", "spz", "ply-compressed", "splat")]
 PICTURES = {"turntable": ("turntable.mp4", "turntable.gif"), "views": ("views.png",)}
 
 
 def write_report(folder: Path, metrics: Path, result: Mapping[str, Any]) -> Path:
     """report.html in `folder`, from the asset and pictures that are in it, the run's metrics.jsonl and its result.
     Atomic; needs no other file and no network to be looked at."""
-    return write_bytes(folder / "report.html", render(run_page(folder, metrics, result, SPLATS_INSIDE)))
+    return write_bytes(folder / "report.html", render(run_page(folder, metrics, result)))
 
 
-def run_page(folder: Path, metrics: Path, result: Mapping[str, Any], splats: int) -> Page:
-    """The page of a finished run; at most `splats` Gaussians are shown."""
+def run_page(folder: Path, metrics: Path, result: Mapping[str, Any], inside: bool = True) -> Page:
+    """The page of a finished run; `inside`: to hold its own data, and therefore to be small."""
     settings = result["settings"]
-    mesh, gaussians = folder / FORMATS["glb"], folder / FORMATS["ply"]
+    mesh, splats = run_parts(_first(folder, MESHES), _first(folder, SPLATS), inside)
     return Page(
         title=result["prompt"],
         lead=f"{settings['scene']}, {settings['guidance']}, prior {settings['prior']}, seed {settings['seed']}",
-        mesh=mesh_part(mesh.read_bytes()) if mesh.is_file() else None,
-        splats=splats_part(read_splat_ply(gaussians), splats) if gaussians.is_file() else None,
-        media=_pictures(folder),
+        mesh=mesh,
+        splats=splats,
+        media={name: path for name, files in PICTURES.items() if (path := _first(folder, files))},
         metrics=read_metrics(metrics),
         tables={
             "Asset": result["qa"] or {"asset": result["line"]},
@@ -57,9 +57,9 @@ def unfinished_page(folder: Path, settings: Mapping[str, Any]) -> Page:
     )
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    found = {name: [folder / file for file in files if (folder / file).is_file()] for name, files in PICTURES.items()}
-    return {name: paths[0] for name, paths in found.items() if paths}
+def _first(folder: Path, names: Iterable[str]) -> Path | None:
+    """The first of these files that is there."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -76,25 +76,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             break
         rows.append(row)
     return rows
-
-
-def mesh_part(glb: bytes) -> Part:
-    """The pane of a binary glTF."""
-    return Part(glb, f"{glb_faces(glb):,} faces")
-
-
-def glb_faces(glb: bytes) -> int:
-    """Triangles of a binary glTF's meshes, from its JSON alone. UserError when it is none."""
-    try:
-        magic, _, _, length, kind = struct.unpack_from("<4s4I", glb)
-        if magic != b"glTF" or kind != 0x4E4F534A:
-            raise ValueError("not a binary glTF")
-        tree = json.loads(glb[20 : 20 + length])
-        corners = [
-            tree["accessors"][part.get("indices", part["attributes"]["POSITION"])]["count"]
-            for mesh in tree.get("meshes", ())
-            for part in mesh["primitives"]
-        ]
-        return sum(corners) // 3
-    except (struct.error, ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"the mesh cannot be read ({error}): write it again with sds3d export") from None

@@ -1,35 +1,64 @@
-"""What `sds3d view` shows: the site of a run's folder."""
+"""What `sds3d view` shows: the site of a run's folder, or of one asset."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from sds3d.assets.load import load_asset
+from sds3d.assets.mesh import LoadedMesh
+from sds3d.assets.splats import LoadedSplats
 from sds3d.config import read_yaml
 from sds3d.errors import UserError
 from sds3d.view.page import Page
 from sds3d.view.report import run_page, unfinished_page
 from sds3d.view.server import Site
-from sds3d.view.stage import SPLATS_SERVED
+from sds3d.view.stage import mesh_part, splats_part
 
 OFFERED = ("asset*", "views.png", "turntable.*", "report.html", "config.yaml", "result.json", "metrics.jsonl")
 
 
-def site(path: Path) -> Site:
-    """The site of a run's folder. UserError when there is nothing to see."""
-    if not path.exists():
-        raise UserError(f"{path} is not there: give a run's folder")
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{path} is not a run folder: it has no config.yaml")
-    return Site(lambda: _page(path), _offered(path))
+def site(path: Path, up: str | None = None, front: str | None = None) -> Site:
+    """The site of a run's folder, read anew at every visit, or of a mesh or splat file from anywhere (`up` and `front`
+    as for `assets.load_asset`). UserError when there is nothing to see."""
+    if path.is_dir():
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is not a run folder: it has no config.yaml")
+        if up or front:
+            raise UserError("--up and --front are for an asset's file: a run says itself how it stands")
+        return Site(lambda: _run(path), _offered(path))
+    page = asset_page(path, up, front)
+    return Site(lambda: page)
 
 
-def _page(folder: Path) -> Page:
+def asset_page(path: Path, up: str | None = None, front: str | None = None) -> Page:
+    """The page of one file."""
+    loaded = load_asset(path, up, front)
+    centre, radius = loaded.placement.centre, loaded.placement.radius
+    facts = {**_facts(loaded), "centre": centre.tolist(), "radius": radius, "bytes": path.stat().st_size}
+    return Page(
+        title=path.name,
+        lead="3D Gaussians" if isinstance(loaded, LoadedSplats) else "mesh",
+        mesh=mesh_part(loaded, path.read_bytes()) if isinstance(loaded, LoadedMesh) else None,
+        splats=splats_part(loaded.world, inside=False) if isinstance(loaded, LoadedSplats) else None,
+        notes=[f"Not shown: {', '.join(loaded.notes)}."] if loaded.notes else (),
+        tables={"In the file": facts},
+    )
+
+
+def _facts(loaded: LoadedMesh | LoadedSplats) -> dict[str, object]:
+    if isinstance(loaded, LoadedSplats):
+        return {"Gaussians": len(loaded), "degree of the harmonics": loaded.stored.degree}
+    texture = None if loaded.texture is None else "{1} x {0}".format(*loaded.texture.shape)
+    return {"faces": len(loaded.faces), "vertices": len(loaded.vertices), "texture": texture}
+
+
+def _run(folder: Path) -> Page:
     result = folder / "result.json"
     if not result.is_file():
         return unfinished_page(folder, read_yaml(folder / "config.yaml"))
     try:
-        return run_page(folder, folder / "metrics.jsonl", json.loads(result.read_bytes()), SPLATS_SERVED)
+        return run_page(folder, folder / "metrics.jsonl", json.loads(result.read_bytes()), inside=False)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{result} is damaged ({error!r}): make the run again with --force") from None
 

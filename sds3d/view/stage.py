@@ -1,41 +1,54 @@
-"""What the viewer's two panes show of a run: its files, made small enough."""
+"""What the viewer's two panes show: files made small enough, in one place."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from sds3d.errors import UserError
-from sds3d.export.files import SH0, half_turn
-from sds3d.export.splats import Splats
-from sds3d.view.packing import pack
+from sds3d.assets.gaussians import Gaussians
+from sds3d.assets.load import load_mesh, load_splats
+from sds3d.assets.mesh import LoadedMesh
+from sds3d.assets.placement import Placement
+from sds3d.assets.splats import LoadedSplats
+from sds3d.view.glb import self_contained, to_glb
+from sds3d.view.packing import BYTES, pack
 from sds3d.view.page import Part
 
 SPLATS_INSIDE, SPLATS_SERVED = 150_000, 2_000_000  # at most this many Gaussians in a page, or from the local server
+HARMONICS_INSIDE = 3_000_000  # bytes of Gaussians in a page from which colours no longer change with the view
 
 
-def splats_part(splats: Splats, limit: int) -> Part:
-    """The pane of Gaussians; where there are more than `limit`, of those that cover most."""
-    total = len(splats.means)
+def run_parts(mesh: Path | None, splats: Path | None, inside: bool) -> tuple[Part | None, Part | None]:
+    """The panes of a run's files, which may lie anywhere but lie there together: the mesh is brought into the unit
+    ball (`Part.placement`), and the Gaussians with it. `inside`: small enough to stand in the page."""
+    shown, placement = None, None
+    if mesh is not None:
+        loaded = load_mesh(mesh)
+        shown, placement = mesh_part(loaded, mesh.read_bytes()), loaded.placement
+    return shown, None if splats is None else splats_part(_beside(load_splats(splats), placement), inside)
+
+
+def _beside(loaded: LoadedSplats, placement: Placement | None) -> Gaussians:
+    """The Gaussians in the world where the mesh with `placement` is in the unit ball."""
+    if placement is None:
+        return loaded.world
+    upright = loaded.world.placed(loaded.placement.radius, loaded.placement.centre)
+    return upright.placed(1 / placement.radius, -placement.centre / placement.radius)
+
+
+def mesh_part(loaded: LoadedMesh, data: bytes) -> Part:
+    """The pane of a mesh, `data` the file that it was loaded from: as it is, if the viewer can read that."""
+    label = f"{len(loaded.faces):,} faces"
+    if self_contained(data):
+        centre = loaded.placement.centre.tolist()
+        return Part(data, label, placement=(*centre, loaded.placement.radius))
+    return Part(to_glb(loaded), label)
+
+
+def splats_part(splats: Gaussians, inside: bool) -> Part:
+    """The pane of Gaussians; where there are too many, of those that cover most."""
+    total, limit = len(splats), SPLATS_INSIDE if inside else SPLATS_SERVED
     label = f"{total:,} Gaussians" if total <= limit else f"{limit:,} of {total:,} Gaussians"
-    return Part(pack(splats, limit), label)
-
-
-def read_splat_ply(path: Path) -> Splats:
-    """The Gaussians of a .ply that `export.files.write_splat_ply` wrote, in the world's axes."""
-    from plyfile import PlyData, PlyParseError
-
-    try:
-        rows = PlyData.read(path)["vertex"].data
-        columns = [f"f_dc_{i}" for i in range(3)], [f"scale_{i}" for i in range(3)], [f"rot_{i}" for i in range(4)]
-        means, colors, scales, quats = (
-            torch.from_numpy(np.stack([rows[name] for name in names], -1).astype(np.float32))
-            for names in (["x", "y", "z"], *columns)
-        )
-        opacities = torch.from_numpy(rows["opacity"].astype(np.float32)).sigmoid()
-    except (OSError, PlyParseError, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no Gaussians ({error}): write it again with sds3d export") from None
-    turn = torch.tensor([-1.0, -1.0, 1.0])
-    return Splats(means * turn, scales.exp(), half_turn(quats), opacities, colors * SH0 + 0.5)
+    size = min(total, limit) * (BYTES + splats.sh[0].size) if splats.degree else 0
+    harmonics = not inside or size <= HARMONICS_INSIDE
+    note = "" if harmonics else "The splats' colours do not change with the view here; with sds3d view they do."
+    return Part(pack(splats, limit, harmonics), label, note)

@@ -2,7 +2,7 @@
 "use strict";
 
 const NORMAL_SHADER = {
-  vertexShader: "varying vec3 turned; void main() { turned = mat3(modelMatrix) * normal; gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0); }",
+  vertexShader: "varying vec3 turned; void main() { turned = normalize(mat3(modelMatrix) * normal); gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0); }",
   fragmentShader: "varying vec3 turned; void main() { gl_FragColor = vec4(normalize(turned) * (gl_FrontFacing ? 0.5 : -0.5) + 0.5, 1.0); }",
 };
 const OFFSET = { polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 };  // leaves room for the edges
@@ -14,10 +14,10 @@ async function loadModel(buffer) {
 
 class Model {
   constructor(scene) {
-    this.object = scene;
+    this.object = new THREE.Group().add(scene);
     this.meshes = [];
     this.edges = [];
-    this.shaded = false;  // has it maps that only light brings out?
+    this.shaded = false;  // has it a material that only light brings out?
     scene.traverse((node) => { if (node.isMesh) this.meshes.push(node); });
     for (const mesh of this.meshes) this.dress(mesh);
   }
@@ -25,7 +25,8 @@ class Model {
   dress(mesh) {
     if (!mesh.geometry.attributes.normal) mesh.geometry.computeVertexNormals();
     const lit = Object.assign(mesh.material, OFFSET);
-    this.shaded ||= Boolean(lit.normalMap || lit.metalnessMap || lit.roughnessMap || lit.emissiveMap);
+    const coloured = lit.map || lit.vertexColors, maps = lit.normalMap || lit.metalnessMap || lit.roughnessMap || lit.emissiveMap;
+    this.shaded ||= !lit.isMeshBasicMaterial && Boolean(maps || !coloured || lit.metalness > 0);
     const kept = { side: lit.side, transparent: lit.transparent, opacity: lit.opacity, alphaTest: lit.alphaTest, depthWrite: lit.depthWrite };
     mesh.looks = {
       lit,
@@ -33,6 +34,12 @@ class Model {
       clay: new THREE.MeshStandardMaterial({ ...OFFSET, side: lit.side, color: 0xb8b4ae, roughness: 0.85 }),
       normals: new THREE.ShaderMaterial({ ...OFFSET, ...NORMAL_SHADER, side: lit.side }),
     };
+  }
+
+  // The ball with this centre and radius becomes the unit ball
+  bringHome([x, y, z, radius]) {
+    this.object.scale.setScalar(1 / radius);
+    this.object.position.set(-x, -y, -z).divideScalar(radius);
   }
 
   // look: lit | plain | clay | normals

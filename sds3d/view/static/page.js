@@ -46,8 +46,9 @@ function bind(stage) {
     }
   };
   const canvas = stage.canvas;
-  canvas.addEventListener("pointerdown", () => canvas.focus({ preventScroll: true }), true);
-  canvas.addEventListener("focus", () => { stage.controls.enableZoom = true; });
+  const wake = () => { stage.controls.enableZoom = true; };
+  canvas.addEventListener("pointerdown", () => { wake(); canvas.focus({ preventScroll: true }); }, true);
+  canvas.addEventListener("focus", wake);
   canvas.addEventListener("blur", () => { stage.controls.enableZoom = Boolean(document.fullscreenElement); });
   stage.controls.enableZoom = false;  // until it is clicked, the wheel scrolls the page
   document.addEventListener("keydown", (event) => {

@@ -6,6 +6,10 @@ precision highp float; precision highp int; precision highp usampler2D;
 const float DILATION = 0.3, MIN_ALPHA = 1.0 / 255.0, NEAR = 0.01, SLACK = 1.3;
 uniform mat4 modelViewMatrix;
 uniform usampler2D table;  // two texels a Gaussian: x, y, z, rgba | quaternion (4 x 16 bits), scales (3 halves)
+uniform usampler2D bands;  // harmonics: ceil(3 K / 16) texels a Gaussian, signed bytes of the reach
+uniform int degree;
+uniform float reach;
+uniform vec3 eye;  // the camera's place in the world
 uniform vec2 viewport;  // pixels
 uniform float focal;  // pixels
 uniform int look;  // 0 colour, 1 clay, 2 normals
@@ -23,6 +27,33 @@ mat3 rotation(vec4 q) {  // w x y z
     2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y));
 }
 
+uvec4 texel(usampler2D source, int at) {
+  int width = textureSize(source, 0).x;
+  return texelFetch(source, ivec2(at % width, at / width), 0);
+}
+
+// What the colour seen along d has beyond the constant, as Kerbl et al. 2023 order and sign the harmonics
+vec3 harmonics(int splat, vec3 d) {
+  int count = (degree + 1) * (degree + 1), texels = (3 * count + 15) / 16;
+  uvec4 bytes[3];
+  for (int i = 0; i < texels; i++) bytes[i] = texel(bands, splat * texels + i);
+  float x = d.x, y = d.y, z = d.z, xx = x * x, yy = y * y, zz = z * z;
+  float basis[16] = float[16](
+    0.28209479, -0.48860251 * y, 0.48860251 * z, -0.48860251 * x,
+    1.09254843 * x * y, -1.09254843 * y * z, 0.31539157 * (2.0 * zz - xx - yy), -1.09254843 * x * z, 0.54627422 * (xx - yy),
+    -0.59004359 * y * (3.0 * xx - yy), 2.89061144 * x * y * z, -0.45704580 * y * (4.0 * zz - xx - yy),
+    0.37317633 * z * (2.0 * zz - 3.0 * xx - 3.0 * yy), -0.45704580 * x * (4.0 * zz - xx - yy), 1.44530572 * z * (xx - yy),
+    -0.59004359 * x * (xx - 3.0 * yy));
+  vec3 sum = vec3(0.0);
+  for (int k = 0; k < count; k++) {
+    for (int c = 0; c < 3; c++) {
+      int at = 3 * k + c;
+      sum[c] += basis[k] * float(int(bytes[at / 16][at / 4 % 4] << uint(24 - 8 * (at % 4))) >> 24);
+    }
+  }
+  return sum * reach / 127.0;
+}
+
 vec3 thinnest(mat3 axes, vec3 scales) {
   if (scales.x <= scales.y && scales.x <= scales.z) return axes[0];
   return scales.y <= scales.z ? axes[1] : axes[2];
@@ -38,11 +69,11 @@ vec3 shade(vec3 colour, mat3 axes, vec3 scales, vec3 seen) {
 
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0);  // outside: not drawn
-  int at = int(order) * 2, width = textureSize(table, 0).x;
-  uvec4 a = texelFetch(table, ivec2(at % width, at / width), 0), b = texelFetch(table, ivec2(at % width + 1, at / width), 0);
+  int splat = int(order);
+  uvec4 a = texel(table, 2 * splat), b = texel(table, 2 * splat + 1);
   vec4 rgba = vec4(a.w & 255u, a.w >> 8 & 255u, a.w >> 16 & 255u, a.w >> 24) / 255.0;
   vec3 scales = vec3(unpackHalf2x16(b.z), unpackHalf2x16(b.w).x);
-  vec3 centre = (modelViewMatrix * vec4(uintBitsToFloat(a.xyz), 1.0)).xyz;
+  vec3 place = uintBitsToFloat(a.xyz), centre = (modelViewMatrix * vec4(place, 1.0)).xyz;
   float depth = -centre.z;
   if (depth <= NEAR || rgba.a < MIN_ALPHA) return;
   mat3 axes = rotation(normalize(vec4(unpackSnorm2x16(b.x), unpackSnorm2x16(b.y))));
@@ -55,6 +86,7 @@ void main() {
   if (det <= 0.0) return;
   offset = position.xy * sqrt(2.0 * log(rgba.a / MIN_ALPHA) * vec2(xx, yy));
   conic = vec3(yy, -xy, xx) / det;
+  if (degree > 0) rgba.rgb = max(rgba.rgb + harmonics(splat, normalize(place - eye)), 0.0);
   tint = vec4(shade(rgba.rgb, axes, scales, normalize(centre)), rgba.a);
   gl_Position = vec4((slope * focal + offset) / (0.5 * viewport), 0.0, 1.0);
 }`;
@@ -74,12 +106,13 @@ void main() {
   colour = vec4(tint.rgb * alpha, alpha);
 }`;
 
-// Bytes of sds3d.view.packing -> { count, centres: Float32Array (N, 3), texels: Uint32Array (N, 8) }
+// Bytes of sds3d.view.packing -> count, degree, reach, centres: Float32Array (N, 3), texels: Uint32Array (N, 8),
+// bands: Uint32Array (N, 4 texels)
 function unpackSplats(buffer) {
-  const view = new DataView(buffer), count = view.getUint32(0, true);
-  const number = (i) => view.getFloat32(4 + 4 * i, true);
-  const places = new Uint8Array(buffer, 36, 9 * count), sizes = new Uint8Array(buffer, 36 + 9 * count, 3 * count);
-  const turns = new Int8Array(buffer, 36 + 12 * count, 4 * count), rgba = new Uint8Array(buffer, 36 + 16 * count, 4 * count);
+  const view = new DataView(buffer), count = view.getUint32(0, true), degree = view.getUint32(4, true);
+  const number = (i) => view.getFloat32(8 + 4 * i, true);
+  const column = (Kind, before, width) => new Kind(buffer, 44 + before * count, width * count);
+  const places = column(Uint8Array, 0, 9), sizes = column(Uint8Array, 9, 3), turns = column(Int8Array, 12, 4), rgba = column(Uint8Array, 16, 4);
   const centres = new Float32Array(3 * count), texels = new Uint32Array(8 * count), floats = new Float32Array(texels.buffer);
   const snorm = (a, b) => (Math.round(a / 127 * 32767) & 0xffff | Math.round(b / 127 * 32767) << 16) >>> 0;
   const half = Array.from({ length: 256 }, (_, i) => THREE.DataUtils.toHalfFloat(Math.exp(number(6) + number(7) * i / 255)));
@@ -95,11 +128,19 @@ function unpackSplats(buffer) {
     texels[8 * i + 6] = (half[sizes[s]] | half[sizes[s + 1]] << 16) >>> 0;
     texels[8 * i + 7] = half[sizes[s + 2]];
   }
-  return { count, centres, texels };
+  return { count, degree, reach: number(8), centres, texels, bands: unpackBands(buffer, count, degree) };
+}
+
+function unpackBands(buffer, count, degree) {
+  if (!degree) return new Uint32Array(4);
+  const width = 3 * (degree + 1) ** 2, stride = 16 * Math.ceil(width / 16);
+  const from = new Uint8Array(buffer, 44 + 20 * count, width * count), bytes = new Uint8Array(stride * count);
+  for (let i = 0; i < count; i++) bytes.set(from.subarray(i * width, (i + 1) * width), i * stride);
+  return new Uint32Array(bytes.buffer);
 }
 
 function splatTable(texels, widest) {
-  const width = Math.min(2048, widest), height = Math.max(1, Math.ceil(texels.length / 4 / width));
+  const width = Math.min(4096, widest), height = Math.max(1, Math.ceil(texels.length / 4 / width));
   const data = new Uint32Array(4 * width * height);
   data.set(texels);
   const table = new THREE.DataTexture(data, width, height, THREE.RGBAIntegerFormat, THREE.UnsignedIntType);
@@ -110,7 +151,7 @@ function splatTable(texels, widest) {
 
 class SplatCloud {
   constructor(buffer, widest) {
-    const { count, centres, texels } = unpackSplats(buffer);
+    const { count, degree, reach, centres, texels, bands } = unpackSplats(buffer);
     this.count = count;
     this.centres = centres;
     this.order = new THREE.InstancedBufferAttribute(new Uint32Array(count), 1);
@@ -126,8 +167,9 @@ class SplatCloud {
     this.material = new THREE.RawShaderMaterial({
       glslVersion: THREE.GLSL3, vertexShader: SPLAT_VERTEX, fragmentShader: SPLAT_FRAGMENT,
       uniforms: {
-        table: { value: splatTable(texels, widest) }, viewport: { value: new THREE.Vector2() },
-        focal: { value: 1 }, look: { value: 0 }, rings: { value: false },
+        table: { value: splatTable(texels, widest) }, bands: { value: splatTable(bands, widest) },
+        degree: { value: degree }, reach: { value: reach }, eye: { value: new THREE.Vector3() },
+        viewport: { value: new THREE.Vector2() }, focal: { value: 1 }, look: { value: 0 }, rings: { value: false },
       },
       depthTest: false, depthWrite: false, transparent: true, premultipliedAlpha: true,
       blending: THREE.CustomBlending, blendSrc: THREE.OneFactor, blendDst: THREE.OneMinusSrcAlphaFactor,
@@ -140,6 +182,7 @@ class SplatCloud {
   prepare(camera, width, height) {
     const uniforms = this.material.uniforms;
     uniforms.viewport.value.set(width, height);
+    uniforms.eye.value.copy(camera.position);
     uniforms.focal.value = camera.projectionMatrix.elements[5] * height / 2;
     const forward = camera.getWorldDirection(new THREE.Vector3());
     if (this.sorted.distanceToSquared(forward) > 1e-9) this.sort(this.sorted.copy(forward));

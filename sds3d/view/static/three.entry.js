@@ -1,7 +1,7 @@
 // What the viewer takes from three.js; THIRD_PARTY.md says how three.min.js is made from it.
 export {
   BufferAttribute, CustomBlending, DataTexture, DataUtils, GLSL3, InstancedBufferAttribute, InstancedBufferGeometry,
-  Mesh, MeshBasicMaterial, MeshStandardMaterial, NoToneMapping, OneFactor, OneMinusSrcAlphaFactor, PerspectiveCamera,
+  Group, Mesh, MeshBasicMaterial, MeshStandardMaterial, NoToneMapping, OneFactor, OneMinusSrcAlphaFactor, PerspectiveCamera,
   PMREMGenerator, RawShaderMaterial, RGBAIntegerFormat, Scene, ShaderMaterial, Spherical, UnsignedIntType, Vector2,
   Vector3, WebGLRenderer,
 } from "three";

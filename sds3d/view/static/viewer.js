@@ -30,6 +30,7 @@ class Stage {
     this.camera = new THREE.PerspectiveCamera(this.home.fov, 1, 0.01, 100);
     this.controls = new THREE.OrbitControls(this.camera, this.canvas);
     Object.assign(this.controls, { dampingFactor: 0.12, minDistance: 0.2, maxDistance: 30, autoRotateSpeed: -6, zoomToCursor: false });
+    this.controls.addEventListener("change", () => { this.dirty = true; });
     this.dirty = true;
     this.panes = [];
   }
@@ -39,6 +40,7 @@ class Stage {
     if (parts.mesh) {
       const bytes = await partBytes(parts.mesh);
       this.model = await loadModel(bytes);
+      this.model.bringHome(parts.mesh.dataset.place.split(" ").map(Number));
       this.scene = new THREE.Scene().add(this.model.object);
       this.start.light ||= this.model.shaded;
       this.panes.push({ name: "mesh", title: `Mesh · ${parts.mesh.dataset.label}` });
@@ -145,9 +147,9 @@ class Stage {
   run() {
     let before = performance.now();
     const frame = (now) => {
-      const moved = this.controls.update(Math.min(now - before, 100) / 1000);
+      this.controls.update(Math.min(now - before, 100) / 1000);
       before = now;
-      if (moved || this.dirty) this.draw();
+      if (this.dirty) this.draw();
       this.dirty = false;
       requestAnimationFrame(frame);
     };
