@@ -132,7 +132,7 @@ def camera(tab: Tab) -> np.ndarray:
 
 def test_keys(run, tab) -> None:
     tab.size(1000, 700)
-    tab.open((run / "report.html").as_uri() + "#keys")
+    tab.open((run / "report.html").as_uri() + "?keys")
     assert pressed(tab) == ["Both", "Texture"]
     for key, expected in (
         ("2", ["Mesh", "Texture"]), ("w", ["Mesh", "Texture", "Wireframe"]), ("n", ["Mesh", "Normals", "Wireframe"]),
@@ -156,7 +156,7 @@ def test_keys(run, tab) -> None:
 
 def test_the_mouse_orbits_and_the_wheel_zooms_after_a_click(run, tab) -> None:
     tab.size(1000, 700)
-    tab.open((run / "report.html").as_uri() + "#mouse")
+    tab.open((run / "report.html").as_uri() + "?mouse")
     before = camera(tab)
     wheel = dict(type="mouseWheel", x=300, y=300, deltaX=0, deltaY=-120)
     tab.send("Input.dispatchMouseEvent", **wheel)
@@ -175,7 +175,7 @@ def test_the_mouse_orbits_and_the_wheel_zooms_after_a_click(run, tab) -> None:
 
 def test_a_phone_stacks_the_panes_and_turns_by_touch(run, tab) -> None:
     tab.size(390, 844, touch=True, ratio=2.0)
-    tab.open((run / "report.html").as_uri() + "#phone")
+    tab.open((run / "report.html").as_uri() + "?phone")
     tab.frame()
     assert tab.evaluate("document.querySelector('#stage').dataset.flow") == "column"
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -196,7 +196,7 @@ def test_dark_and_light(run, tab) -> None:
     shades = []
     for scheme in ("light", "dark"):
         tab.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        tab.open((run / "report.html").as_uri() + "#dark")
+        tab.open((run / "report.html").as_uri() + "?dark")
         tab.frame()
         shades.append(tab.screenshot()[5, 5].mean())
     assert shades[0] > 230 and shades[1] < 40
