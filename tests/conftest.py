@@ -26,6 +26,12 @@ NEEDED = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the user's cache."""
+    os.environ["SDS3D_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:

@@ -212,7 +212,7 @@ def test_a_broken_folder_is_one_clear_line(copy: Path, fault: str) -> None:
     breaking, message = FAULTS[fault]
     breaking(copy)
     with pytest.raises(UserError) as error:
-        load_prior(copy, dtype=torch.float32)
+        load_prior(copy, dtype=torch.float32).text([""])
     assert message in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400 + len(str(copy)) * 3
 

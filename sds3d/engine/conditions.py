@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from sds3d.camera import Cameras
+from sds3d.engine.view_words import blend, nearest, shares
 from sds3d.errors import UserError
 from sds3d.priors.base import Cond, Prior
-from sds3d.prompts import VIEWS, view_index, view_prompt
+from sds3d.prompts import VIEWS, view_prompt
 
 AZIMUTHS = {"front": 0.0, "side": 90.0, "back": 180.0}  # degrees; what "view:NAME" shows, the side on the camera's hand
 
@@ -36,8 +37,9 @@ class Conditions:
     N-th prompt of `regions`; "image" and "noimage" the prompt with `reference` and without an image, "nullimage" the
     empty prompt without an image; "critic" the plain prompt with the camera (VSD's critic), "critic_marg" without.
 
-    With `view_prompts` ("pos", "src", "region:N", "image", "noimage") say which view it is; with `camera_guidance`,
-    "null" and "nullimage" have no camera. Raises UserError for a name that is unknown or lacks what it is made of.
+    With `view_prompts` ("pos", "src", "region:N", "image", "noimage") say which view it is, in one of four words or,
+    with `interpolate`, in a blend of their states that moves with the camera; with `camera_guidance`, "null" and
+    "nullimage" have no camera. Raises UserError for a name that is unknown or lacks what it is made of.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Conditions:
         source: str = "",
         regions: tuple[str, ...] = (),
         reference: Tensor | None = None,
+        interpolate: bool = True,
     ) -> None:
         self.by_camera = "camera" in prior.capabilities
         self.by_background = "background" in prior.capabilities
         self.view_prompts = not self.by_camera if view_prompts is None else view_prompts
+        self.interpolate = interpolate and prior.network is not None  # a closed form's tokens are labels, not states
         forget: Literal["taken", "never"] = "never" if camera_guidance else "taken"
         self.recipes = {
             "pos": Recipe(prompt, words=True),
@@ -71,32 +75,43 @@ class Conditions:
             **{f"view:{view}": Recipe(prompt, view=view) for view in AZIMUTHS},
             **{f"region:{i}": Recipe(text, words=True) for i, text in enumerate(regions)},
         }
-        self.table: dict[str, Cond] = {}  # each of length 1, or of len(VIEWS) where words tell the view
         for name in sorted(names):
             _check(name, self.recipes, source, reference)
-            self.table[name] = self._encode(prior, self.recipes[name], reference)
+        self.table = self._encode(prior, sorted(names), reference)
 
     def at(self, cameras: Cameras, background: Tensor) -> dict[str, Cond]:
         """Conditions of length B by name, for views over `background` (B, 3) sRGB."""
         return {name: self._one(self.recipes[name], cond, cameras, background) for name, cond in self.table.items()}
 
-    def _encode(self, prior: Prior, recipe: Recipe, reference: Tensor | None) -> Cond:
-        texts = [recipe.text]
-        if self.view_prompts and (recipe.words or recipe.view):
-            texts = [view_prompt(recipe.text, view) for view in ([recipe.view] if recipe.view else VIEWS)]
-        cond = prior.text(texts)
-        if not recipe.image:
-            return cond
-        tokens = prior.image(reference if recipe.image == "reference" else None)
-        return replace(cond, image=tokens.expand(len(cond), *tokens.shape[1:]))
+    def _encode(self, prior: Prior, names: list[str], reference: Tensor | None) -> dict[str, Cond]:
+        """Each of length 1, or of len(VIEWS) where words tell the view. All texts go to the prior at once, and the
+        empty one that objectives may ask for later: its text encoder need be there only now."""
+        texts = {name: self._texts(self.recipes[name]) for name in names}
+        rows = {text: i for i, text in enumerate(dict.fromkeys([*sum(texts.values(), []), ""]))}
+        every = prior.text(list(rows))
+        table = {}
+        for name in names:
+            cond = every.select(torch.tensor([rows[text] for text in texts[name]], device=every.tokens.device))
+            image = self.recipes[name].image
+            if image:
+                tokens = prior.image(reference if image == "reference" else None)
+                cond = replace(cond, image=tokens.expand(len(cond), *tokens.shape[1:]))
+            table[name] = cond
+        return table
+
+    def _texts(self, recipe: Recipe) -> list[str]:
+        if not self.view_prompts or not (recipe.words or recipe.view):
+            return [recipe.text]
+        return [view_prompt(recipe.text, view) for view in ([recipe.view] if recipe.view else VIEWS)]
 
     def _one(self, recipe: Recipe, cond: Cond, cameras: Cameras, background: Tensor) -> Cond:
         device = cond.tokens.device
-        if len(cond) > 1:
-            angles = zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)
-            cond = cond.select(torch.tensor([view_index(a, e) for a, e in angles], device=device))
-        else:
+        if len(cond) == 1:
             cond = cond.repeat(len(cameras))
+        elif self.interpolate:
+            cond = blend(cond, shares(cameras))
+        else:
+            cond = cond.select(nearest(cameras).to(device))
         if self.by_background:
             cond = cond.with_background(background.mean(-1).to(device))
         if recipe.camera == "never" or recipe.camera == "taken" and not self.by_camera:

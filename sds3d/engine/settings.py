@@ -77,6 +77,7 @@ class Settings:
     background: Literal["auto", "white", "grey", "random"] = "auto"  # auto asks the prior
     random_background: float = 0.5  # share of the views that are not on white, where the policy is grey or random
     view_prompts: bool | None = None  # "..., side view"; None: only for priors without camera conditioning
+    view_interpolation: bool = True  # the words' states blend as the camera moves; false: the nearest of four
     camera_guidance: bool = False  # does the null condition forget the camera, so that guidance pushes it too?
     guidance_weight: float = 1.0  # of the distillation loss against the scene's regularisers
     checkpoint_every: int = 100

@@ -74,6 +74,7 @@ def prepare_conditions(settings: Settings, prior: Prior, names: frozenset[str], 
         source=settings.source_prompt,
         regions=settings.regions,
         reference=reference,
+        interpolate=settings.view_interpolation,
     )
 
 

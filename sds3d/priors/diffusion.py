@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.priors import precision
+from sds3d.priors import precision, text_cache
 from sds3d.priors.base import Cond
 from sds3d.priors.codec import Latents
 from sds3d.priors.families import Family
-from sds3d.priors.families.base import frozen
+from sds3d.priors.families.base import TextEncoder, frozen
 from sds3d.priors.folder import family_of, inspect, load_components, read_json
+from sds3d.priors.text_cache import StoredTexts
 
 
 class DiffusionPrior:
@@ -26,8 +27,14 @@ class DiffusionPrior:
     """
 
     def __init__(
-        self, components: Mapping[str, Any], family: Family, device: torch.device | str = "cpu", name: str = "prior"
+        self,
+        components: Mapping[str, Any],
+        family: Family,
+        device: torch.device | str = "cpu",
+        name: str = "prior",
+        texts: StoredTexts | None = None,
     ) -> None:
+        """`texts` stands for the text encoders, which then need not be among the components."""
         self.device, self.name, self.family = torch.device(device), name, family
         self.network: Any = frozen(components[family.network], self.device)
         self.dtype = _widest(self.network)
@@ -36,7 +43,7 @@ class DiffusionPrior:
         vae = components.get("vae")
         self.codec = family.codec(self.network, None if vae is None else frozen(vae, self.device))
         self.size = self.codec.size
-        self._encode_text = family.encode_text(components, self.device)
+        self._texts = texts or one_by_one(family.encode_text(components, self.device))
         self._states: dict[str, Cond] = {}  # by prompt
         self.capabilities = family.capabilities(self.network) | {"lora"}
         self._encode_image = None
@@ -55,8 +62,10 @@ class DiffusionPrior:
         """From a model folder; `dtype` None picks the precision, `checkpointing` saves the memory of a VAE's graph."""
         device, folder = torch.device(device), Path(folder).expanduser()
         family = family_of(folder)
-        components = load_components(folder, _precisions(folder, family, device, dtype))
-        prior = cls(components, family, device, name or folder.name)
+        dtypes = _precisions(folder, family, device, dtype)
+        texts, leave_out = text_cache.of_folder(folder, inspect(folder), family, dtypes, device) or (None, ())
+        components = load_components(folder, dtypes, leave_out)
+        prior = cls(components, family, device, name or folder.name, texts)
         if checkpointing and isinstance(prior.codec, Latents):
             prior.codec.checkpoint()
         return prior
@@ -71,9 +80,8 @@ class DiffusionPrior:
 
     def text(self, prompts: list[str]) -> Cond:
         """States of the prompts. Each is encoded once and alone: its states never depend on the others."""
-        for prompt in prompts:
-            if prompt not in self._states:
-                self._states[prompt] = self._encode_text([prompt]).to(self.device)
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._states]
+        self._states |= {prompt: cond.to(self.device) for prompt, cond in zip(new, self._texts(new), strict=True)}
         return Cond.cat([self._states[prompt] for prompt in prompts])
 
     def image(self, rgb: Tensor | None) -> Tensor:
@@ -88,6 +96,11 @@ class DiffusionPrior:
         x, times = self.noising.inputs(x_t, t)
         output = self.family.forward(self.network, x.to(self.dtype), times, cond.to(self.device, self.dtype))
         return self.noising.eps(output, x_t, t)
+
+
+def one_by_one(encode: TextEncoder) -> Callable[[Sequence[str]], list[Cond]]:
+    """An encoder that stays in memory, asked for one prompt at a time."""
+    return lambda prompts: [encode([prompt]) for prompt in prompts]
 
 
 def _precisions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +38,17 @@ class Part:
     parameters: int = 0  # numbers in its weight files
 
 
-def load_components(folder: str | Path, dtypes: Mapping[str, torch.dtype] | None = None) -> dict[str, Any]:
+def load_components(
+    folder: str | Path, dtypes: Mapping[str, torch.dtype] | None = None, leave_out: Collection[str] = ()
+) -> dict[str, Any]:
     """The components of a model folder that its family names ("unet", "text_encoder", ...), as modules in eval mode,
     frozen; "scheduler" as its config and "index" as model_index.json (dicts). `dtypes` by component, float32 if absent.
+    Those to `leave_out` are checked but not loaded.
 
     Raises UserError, in one line, for anything missing, broken or of another layout.
     """
     folder = Path(folder).expanduser()
-    parts = inspect(folder)
+    parts = [part for part in inspect(folder) if part.name not in leave_out]
     loaded: dict[str, Any] = {part.name: load_part(part, (dtypes or {}).get(part.name)) for part in parts}
     loaded["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json", folder)
     loaded["index"] = read_index(folder)
