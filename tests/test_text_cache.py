@@ -164,15 +164,14 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """Weak references to the text encoders that were loaded, in a cache of the test's own."""
     monkeypatch.setenv("SDS3D_CACHE", str(tmp_path / "cache"))
     seen: list[Any] = []
-    real = text_cache.load_part
+    real = text_cache.load_parts
 
-    def spy(part: Any, dtype: Any = None) -> Any:
-        model = real(part, dtype)
-        if part.name == "text_encoder":
-            seen.append(weakref.ref(model))
-        return model
+    def spy(*arguments: Any) -> dict[str, Any]:
+        parts = real(*arguments)
+        seen.append(weakref.ref(parts["text_encoder"]))
+        return parts
 
-    monkeypatch.setattr(text_cache, "load_part", spy)
+    monkeypatch.setattr(text_cache, "load_parts", spy)
     return seen
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +49,18 @@ def load_components(
     """
     folder = Path(folder).expanduser()
     parts = [part for part in inspect(folder) if part.name not in leave_out]
-    loaded: dict[str, Any] = {part.name: load_part(part, (dtypes or {}).get(part.name)) for part in parts}
-    loaded["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json", folder)
-    loaded["index"] = read_index(folder)
-    return loaded
+    return load_parts(folder, parts, dtypes or {}) | read_configs(folder)
+
+
+def load_parts(folder: Path, parts: Iterable[Part], dtypes: Mapping[str, torch.dtype | None]) -> dict[str, Any]:
+    """The given parts of the model, by name."""
+    return {part.name: load_part(part, dtypes.get(part.name)) for part in parts}
+
+
+def read_configs(folder: Path) -> dict[str, Any]:
+    """ "scheduler": its config, "index": model_index.json."""
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", folder)
+    return {"scheduler": scheduler, "index": read_index(folder)}
 
 
 def inspect(folder: Path) -> list[Part]:
