@@ -9,7 +9,8 @@ from analytic_scenes import Fog, Solid, box, sphere, torus, union
 
 from sds3d.errors import UserError
 from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_normals
-from sds3d.export.surface import decimate, extract, outward
+from sds3d.export.repair import outward
+from sds3d.export.surface import decimate, extract
 from sds3d.export.views import look, ring
 from sds3d.export.volume import iou_by_level, mended, solid
 from sds3d.scenes.base import Field
@@ -121,7 +122,7 @@ def test_decimation_keeps_the_budget_and_the_surface_closed():
     assert len(fine.faces) > 8000
     coarse = decimate(fine, 1500)
     assert 1000 < len(coarse.faces) <= 1500
-    assert topology(coarse).watertight
+    assert topology(coarse).watertight and topology(coarse).manifold
     assert signed_volume(coarse) == pytest.approx(signed_volume(fine), rel=0.02)
 
 
@@ -173,3 +174,14 @@ def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
     assert np.array_equal(mended(slab, carved, 3), slab)
     slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
     assert np.array_equal(mended(slab, everywhere, 3), slab)
+
+
+def test_what_only_a_small_hole_leads_to_is_filled() -> None:
+    shell = np.zeros((30, 30, 30), np.float32)
+    shell[3:27, 3:27, 3:27] = 1.0
+    shell[5:25, 5:25, 5:25] = 0.0
+    shell[:5, 13:17, 13:17] = 0.0  # the hole: a ball of radius 3 does not pass
+    filled = mended(shell, np.ones(shell.shape, bool), 3) > 0.5
+    assert filled[5:25, 5:25, 5:25].all() and not filled[:2].any()
+    shell[:5, 9:21, 9:21] = 0.0  # now it does
+    assert not (mended(shell, np.ones(shell.shape, bool), 3) > 0.5)[12:18, 12:18, 12:18].any()

@@ -27,20 +27,24 @@ class Mesh:
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """A mesh cut open along its texture seams."""
+    """A mesh cut open along its texture seams. Without a normal map there are no tangents."""
 
     vertices: Floats  # (V, 3)
     faces: Ints  # (F, 3)
     normals: Floats  # (V, 3) unit
     uv: Floats  # (V, 2) in [0, 1], origin at the bottom left of the image
     texture: NDArray[np.uint8]  # (T, T, 3) sRGB, first row on top
+    roughness: float = 0.9
+    metallic: float = 0.0
+    normal_map: NDArray[np.uint8] | None = None  # (T, T, 3) tangent space, +X along u, +Y along v, first row on top
+    tangents: Floats | None = None  # (V, 4) unit, and the sign of the bitangent: sign * cross(normal, tangent)
 
 
 @dataclass(frozen=True)
 class Topology:
     components: int
     watertight: bool  # every edge belongs to an even number of faces, in opposite directions
-    manifold: bool  # every edge belongs to at most two faces
+    manifold: bool  # every edge belongs to at most two faces, and the faces around a vertex are one fan
 
 
 def face_normals(corners: Floats) -> Floats:
@@ -90,8 +94,24 @@ def topology(mesh: Mesh) -> Topology:
     return Topology(
         components=len(np.unique(labels[mesh.faces[:, 0]])),
         watertight=bool((uses % 2 == 0).all() and (balance == 0).all()),
-        manifold=bool((uses <= 2).all()),
+        manifold=bool((uses <= 2).all()) and not pinched(mesh.faces),
     )
+
+
+def pinched(faces: Ints) -> bool:
+    """Does a vertex join faces that no chain of shared edges around it connects? For edges with at most two faces."""
+    edges = directed_edges(faces)
+    _, group = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    same = np.flatnonzero(np.diff(group.ravel()[order]) == 0)
+    one, other = order[same], order[same + 1]
+    after = lambda edge: edge // 3 * 3 + (edge + 1) % 3  # noqa: E731
+    straight = (faces.ravel()[one] == faces.ravel()[other]).astype(bool)
+    here = np.concatenate([one, after(one)])
+    there = np.concatenate([np.where(straight, other, after(other)), np.where(straight, after(other), other)])
+    graph = sparse.csr_matrix((np.ones(len(here), np.int8), (here, there)), (faces.size, faces.size))
+    fans = sparse.csgraph.connected_components(graph, directed=False)[0]
+    return bool(fans > len(np.unique(faces)))
 
 
 def compact(mesh: Mesh) -> Mesh:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sds3d.export.mesh import Mesh, compact, signed_volume, taubin, topology
+from sds3d.export.mesh import Mesh, compact, taubin, topology
+from sds3d.export.repair import outward, repaired, without_crumbs
+from sds3d.export.slivers import without_slivers
 from sds3d.export.views import Views
 from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
@@ -50,14 +52,20 @@ def _march(occupancy: NDArray[np.float32], place: Volume) -> Mesh:
     return outward(compact(Mesh(vertices.astype(np.float32), faces.astype(np.int32))))
 
 
-def outward(mesh: Mesh) -> Mesh:
-    """With the faces turned so that they look outwards."""
-    return mesh if signed_volume(mesh) >= 0 else Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
-
-
 def decimate(mesh: Mesh, faces: int) -> Mesh:
-    """At most `faces` triangles by quadric edge collapse (Garland & Heckbert 1997). A gentler pass is taken when a
-    fast one tears a closed mesh."""
+    """A 2-manifold without slivers of at most `faces` triangles, by quadric edge collapse (Garland & Heckbert 1997);
+    a gentler pass is taken when a fast one tears a closed mesh. Mending may add some faces: then fewer are kept."""
+    target = faces
+    while len((smaller := _mended(_collapsed(mesh, target))).faces) > faces:
+        target -= max(len(smaller.faces) - faces, faces // 100)
+    return smaller
+
+
+def _mended(mesh: Mesh) -> Mesh:
+    return without_slivers(without_crumbs(repaired(mesh)))
+
+
+def _collapsed(mesh: Mesh, faces: int) -> Mesh:
     import fast_simplification
 
     if len(mesh.faces) <= faces:

@@ -195,14 +195,17 @@ def first_crossing(samples: Tensor, depths: Tensor, level: Tensor | float) -> Te
 
 
 def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int) -> np.ndarray:
-    """`occupancy` with holes up to 2 `cells` wide closed (a thin shell of Gaussians is full of them), but only inside
-    the views' `hull`: gaps that a view sees through stay open."""
+    """`occupancy` with holes up to 2 `cells` wide closed (a thin shell of Gaussians is full of them) and what lies
+    behind them filled, since only a ball larger than the holes tells inside from outside. But only inside the views'
+    `hull`: gaps that a view sees through stay open."""
     inside = occupancy > 0.5
-    axis = np.arange(-cells, cells + 1)
-    ball = sum(a**2 for a in np.meshgrid(axis, axis, axis)) <= cells**2 + 1
-    padded = np.pad(inside, cells)
-    core = (slice(cells, -cells),) * 3
-    closed = ndimage.binary_closing(padded, ball)[core] & hull
+    around = 2 * cells + 1
+    padded = np.pad(inside, around)
+    free = ndimage.distance_transform_edt(~padded) > np.sqrt(cells**2 + 1)  # where such a ball finds room
+    labels, _ = ndimage.label(free)
+    swept = ndimage.distance_transform_edt(labels != labels[0, 0, 0]) <= np.sqrt(cells**2 + 1)
+    core = (slice(around, -around),) * 3
+    closed = ~swept[core] & hull
     return np.where(closed & ~inside, np.maximum(occupancy, 0.75), occupancy)
 
 
