@@ -85,21 +85,21 @@ def tiny_vae(blocks: int, **options: Any) -> nn.Module:
     )
 
 
-def clip_config(width: int = WIDTH, layers: int = 3, projection: int = 24, **options: Any) -> Any:
-    """For the tokenizer of `write_clip_tokenizer`."""
+def clip_config(width: int = WIDTH, layers: int = 3, projection: int = 24, words: int = 64, **options: Any) -> Any:
+    """For the tokenizer of `write_clip_tokenizer`; the last two of the words are the marks."""
     from transformers import CLIPTextConfig
 
     return CLIPTextConfig(
-        vocab_size=64,
+        vocab_size=words,
         hidden_size=width,
         intermediate_size=37,
         num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=77,
         projection_dim=projection,
-        bos_token_id=62,
-        eos_token_id=63,
-        pad_token_id=63,
+        bos_token_id=words - 2,
+        eos_token_id=words - 1,
+        pad_token_id=words - 1,
         **options,
     )
 

@@ -230,12 +230,6 @@ def test_a_network_that_wants_image_embeddings_is_refused(tmp_path: Path) -> Non
         load_prior(folder, dtype=torch.float32)
 
 
-def test_a_single_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(UserError, match="from_single_file"):
-        load_prior(tmp_path / "model.safetensors")
-
-
 def test_components_are_only_what_is_needed(folder: Path) -> None:
     components = load_components(folder)
     assert set(components) == {"unet", "vae", "text_encoder", "tokenizer", "scheduler", "index"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class DiffusionPrior:
         self._texts = texts or one_by_one(family.encode_text(components, self.device))
         self._states: dict[str, Cond] = {}  # by prompt
         self.capabilities = family.capabilities(self.network) | {"lora"}
+        if note := family.note(self.network):
+            warnings.warn(note, stacklevel=2)
         self._encode_image = None
         if family.encode_image and "image" in self.capabilities:
             self._encode_image = family.encode_image(components, self.device)
@@ -113,11 +116,12 @@ def _precisions(
     picked = dict.fromkeys(("unet", "text_encoder", "vae"), dtype) if dtype else precision.pick(device, size)
     fits = {name: family.float16 for name in names}
     if "vae" in names:
-        fits["vae"] = not read_json(folder / "vae" / "config.json", folder).get("force_upcast", False)
+        vae = next(part.folder for part in parts if part.name == "vae")
+        fits["vae"] = not read_json(vae / "config.json", vae).get("force_upcast", False)
     return {name: precision.of_component(name, picked, fits[name]) for name in names}
 
 
 def _widest(network: torch.nn.Module) -> torch.dtype:
-    """The type a network takes its input in: if it keeps some tensors wider than others, it casts by itself."""
-    types = {t.dtype for t in [*network.parameters(), *network.buffers()] if t.is_floating_point()}
+    """The type a network takes its input in: if it stores some tensors wider than others, it casts by itself."""
+    types = {t.dtype for t in network.state_dict().values() if t.is_floating_point()}
     return max(types, key=lambda dtype: torch.finfo(dtype).bits)

@@ -1,41 +1,30 @@
 """Reading a model folder in diffusers' format: only weights in safetensors, only classes on a short list.
 
+The path of a single file does wherever a folder is asked for (`single_file`).
 No DiffusionPipeline is built: it would import and load parts (safety checker, image processor) that nobody asks for.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sds3d.errors import UserError
+from sds3d.priors import single_file
 from sds3d.priors.families import FAMILIES, Family, supported
+from sds3d.priors.part import Part, first_line, present, read_json
 
 LIBRARIES = ("diffusers", "transformers", "sds3d")
 NETWORKS = ("unet", "transformer")  # components that denoise, in the order in which they are looked for
 # Components that a model cannot do without: in a folder whose family does not know them, they mean another layout.
 ESSENTIAL = ("unet", "transformer", "prior", "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "controlnet")
 CONVERT = "python -c \"from diffusers import DiffusionPipeline as P; P.from_pretrained('{0}').save_pretrained('{0}')\""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One component of a model folder, checked but not loaded."""
-
-    name: str
-    cls: str
-    module: str
-    folder: Path
-    variant: str | None = None  # "fp16" when only model.fp16.safetensors is there
-    parameters: int = 0  # numbers in its weight files
 
 
 def load_components(
@@ -54,17 +43,23 @@ def load_components(
 
 def load_parts(folder: Path, parts: Iterable[Part], dtypes: Mapping[str, torch.dtype | None]) -> dict[str, Any]:
     """The given parts of the model, by name."""
+    if folder.is_file():
+        return single_file.load_parts(folder, parts, dtypes)
     return {part.name: load_part(part, dtypes.get(part.name)) for part in parts}
 
 
 def read_configs(folder: Path) -> dict[str, Any]:
     """ "scheduler": its config, "index": model_index.json."""
+    if folder.is_file():
+        return single_file.read_configs(folder)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", folder)
     return {"scheduler": scheduler, "index": read_index(folder)}
 
 
 def inspect(folder: Path) -> list[Part]:
     """The parts that `load_components` would load, after all checks that need no heavy import."""
+    if folder.is_file():
+        return single_file.inspect(folder)
     index, family = read_index(folder), family_of(folder)
     pairs = {name: pair for name in family.classes if (pair := _pair(index, name))}
     foreign = [name for name in ESSENTIAL if _pair(index, name) and name not in pairs]
@@ -79,6 +74,8 @@ def inspect(folder: Path) -> list[Part]:
 
 def family_of(folder: Path) -> Family:
     """The family of the model in the folder, by the class and the config of the network that denoises."""
+    if folder.is_file():
+        return single_file.open_checkpoint(folder).family
     index = read_index(folder)
     name = next((name for name in NETWORKS if _pair(index, name)), None)
     if name is None:
@@ -102,33 +99,11 @@ def _not_supported(folder: Path, index: Mapping[str, Any], what: str) -> UserErr
 
 def read_index(folder: Path) -> dict[str, Any]:
     """model_index.json of a folder that exists."""
-    if folder.is_file():
-        raise UserError(
-            f"{folder} is a single file; sds3d reads model folders: convert it with "
-            "diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
-        )
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}: give the folder that holds model_index.json")
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{folder} has no model_index.json: it is not a model folder in diffusers' format")
     return read_json(folder / "model_index.json", folder)
-
-
-def read_json(path: Path, folder: Path) -> dict[str, Any]:
-    """A JSON object from inside the model folder."""
-    _present(path, folder)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not readable JSON ({_line(error)}): download or copy the model again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object: download or copy the model again")
-    return value
-
-
-def _present(path: Path, folder: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{folder} lacks {path.relative_to(folder)}: download or copy the model again")
 
 
 def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
@@ -151,7 +126,7 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"cannot load {part.name} from {part.folder}: {_line(error)}") from error
+        raise UserError(f"cannot load {part.name} from {part.folder}: {first_line(error)}") from error
     if info["missing_keys"]:
         some = sorted(info["missing_keys"])
         raise UserError(f"the weights in {part.folder} lack {len(some)} of the model's tensors, for one {some[0]}")
@@ -208,7 +183,7 @@ def _tokenizer_files(home: Path, folder: Path) -> None:
     """Without its files transformers makes an empty tokenizer."""
     if not any((home / file).is_file() for file in ("tokenizer.json", "spiece.model", "tokenizer.model")):
         for file in ("vocab.json", "merges.txt"):
-            _present(home / file, folder)
+            present(home / file, folder)
 
 
 def _weight_files(home: Path, folder: Path) -> list[Path]:
@@ -236,7 +211,7 @@ def _count(file: Path) -> int:
         with safe_open(str(file), framework="pt") as tensors:
             return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is broken or cut short ({_line(error)}): download or copy it again") from error
+        raise UserError(f"{file} is broken or cut short ({first_line(error)}): download or copy it again") from error
 
 
 def _pair(index: Mapping[str, Any], name: str) -> tuple[str, str] | None:
@@ -245,9 +220,3 @@ def _pair(index: Mapping[str, Any], name: str) -> tuple[str, str] | None:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
         return value[0], value[1]
     return None
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error, cut to a readable length."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
