@@ -35,27 +35,27 @@ def read_ply(source: Source) -> list[Part]:
         raise Broken("has faces without vertex_indices")
     if "texcoord" in header["face"].columns or vertex.dtype.names and {"s", "t"} <= set(vertex.dtype.names):
         source.note("a texture")  # .ply has no agreed way to name its picture
-    part = Part(_columns(vertex, "x", "y", "z"), fans(polygons[column]))
+    part = Part(vertex_columns(vertex, "x", "y", "z"), fans(polygons[column]))
     if header.has("vertex", "nx", "ny", "nz"):
-        part.normals = _columns(vertex, "nx", "ny", "nz")
-    part.colors = _colors(vertex)
+        part.normals = vertex_columns(vertex, "nx", "ny", "nz")
+    part.colors = vertex_colors(vertex)
     if part.colors is not None:
         part.paint = WHITE
     return [part]
 
 
-def _columns(table: NDArray[Any], *names: str) -> Doubles:
+def vertex_columns(table: NDArray[Any], *names: str) -> Doubles:
     return np.stack([table[name].astype(np.float64) for name in names], -1)
 
 
-def _colors(vertex: NDArray[Any]) -> Doubles | None:
+def vertex_colors(vertex: NDArray[Any]) -> Doubles | None:
     """(V, 4) sRGB; None if the file has no colours. Whole numbers run to their kind's largest."""
     names = [name for name in ("red", "green", "blue", "alpha") if name in (vertex.dtype.names or ())]
     if names[:3] != ["red", "green", "blue"]:
         return None
     kinds = [vertex.dtype[name] for name in names]
     tops = [np.iinfo(kind).max if kind.kind in "iu" else 1.0 for kind in kinds]
-    colors = _columns(vertex, *names) / np.array(tops)
+    colors = vertex_columns(vertex, *names) / np.array(tops)
     return colors if len(names) == 4 else np.concatenate([colors, np.ones((len(colors), 1))], 1)
 
 

@@ -13,6 +13,7 @@ from sds3d.assets.gaussians import SH0, Gaussians
 from sds3d.assets.placement import Matrix, Placement
 from sds3d.export.mesh import Mesh, TexturedMesh, areas
 from sds3d.export.texture import look_up
+from sds3d.render.projection import facing
 from sds3d.scenes.base import Scene
 from sds3d.streams import stream
 
@@ -83,7 +84,8 @@ def on_surface(mesh: TexturedMesh, count: int, seed: int = 0) -> Splats:
 
 def placement_of(scene: Scene) -> Placement:
     """Where a scene's own file has it; the world itself for one that came from nowhere."""
-    return scene.placement if isinstance(scene, FromFile) else Placement()
+    placement = getattr(scene, "placement", None)
+    return placement if isinstance(placement, Placement) else Placement()
 
 
 def in_file(splats: Splats, scene: Scene | None, placement: Placement, axes: Matrix) -> Gaussians:
@@ -114,11 +116,3 @@ def presentable(splats: Splats) -> np.ndarray:
     parts = (splats.means, splats.scales, splats.quats, splats.opacities[:, None], splats.colors)
     finite = torch.stack([part.isfinite().all(1) for part in parts]).all(0)
     return (finite & (splats.opacities >= FAINT)).numpy()
-
-
-def facing(normals: Tensor) -> Tensor:
-    """(N, 4) wxyz: the shortest rotations that take +Z to (N, 3) unit normals."""
-    x, y, z = normals.unbind(-1)
-    quats = torch.stack([1 + z, -y, x, torch.zeros_like(x)], -1)
-    turned = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand_as(quats)  # -Z: half a turn about X
-    return torch.nn.functional.normalize(torch.where((z < -1 + 1e-6)[:, None], turned, quats), dim=-1)

@@ -51,6 +51,14 @@ def rotation_matrices(quats: Tensor) -> Tensor:
     return torch.stack(rows, -1).view(*quats.shape[:-1], 3, 3)
 
 
+def facing(normals: Tensor) -> Tensor:
+    """(N, 4) wxyz: the shortest rotations that take +Z to (N, 3) unit normals."""
+    x, y, z = normals.unbind(-1)
+    quats = torch.stack([1 + z, -y, x, torch.zeros_like(x)], -1)
+    turned = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand_as(quats)  # -Z: half a turn about X
+    return torch.nn.functional.normalize(torch.where((z < -1 + 1e-6)[:, None], turned, quats), dim=-1)
+
+
 def project(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, cameras: Cameras, size: int) -> Projection:
     """Means (N, 3), quaternions (N, 4), scales (N, 3) and opacities (N,) seen by B cameras at size x size pixels."""
     view = cameras.world_to_camera()

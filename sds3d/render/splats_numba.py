@@ -132,7 +132,7 @@ class _Rasterize(torch.autograd.Function):
             [(*shape, view, focal, size, buffers, per_view, *out, probe, *r) for r in ranges(n, PIECES)],
         )
         d_means, d_quats, d_scales, d_opacities, d_colors = (torch.from_numpy(g) for g in out)
-        if absolute is not None:
+        if absolute is not None and sums is not None:
             absolute.copy_(torch.from_numpy(sums.reshape(views, per_view, n, 2).sum(1)))
         d_colors = d_colors.view(painted)
         grads = (d_means, d_quats, d_scales, d_opacities[:, 0], d_colors, torch.from_numpy(probe))

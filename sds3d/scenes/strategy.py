@@ -1,42 +1,25 @@
 """When Gaussians become two and when they go: densification and pruning with gsplat's operations.
 
-gsplat's default strategy grows what exceeds a fixed screen gradient. Here the gradient's scale depends on the prior,
-the objective and its weight, so it is the Gaussians with the largest gradients that grow, a share of them at a time.
+The default strategy of Kerbl et al. 2023 (`adaptive`) grows what exceeds a fixed screen gradient. In distillation the
+gradient's scale depends on the prior, the objective and its weight, so the strategy "share" (`refine`) lets those with
+the largest gradients grow, a share of them at a time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from sds3d.scenes.splats_config import SplatsConfig
+
 LEAST = 64  # pruning never leaves fewer Gaussians than this
 LIMIT = 1.2  # means farther out than this are pruned
 CELL = 0.08  # edge of the cells in which neighbouring Gaussians count as one part
 Optimizers = dict[str, torch.optim.Optimizer]
-
-
-class Policy(Protocol):
-    """What is needed of SplatsConfig."""
-
-    @property
-    def grow(self) -> float: ...
-    @property
-    def cap(self) -> int: ...
-    @property
-    def split_scale(self) -> float: ...
-    @property
-    def prune_opacity(self) -> float: ...
-    @property
-    def prune_scale(self) -> float: ...
-    @property
-    def clean_opacity(self) -> float: ...
-    @property
-    def clean_island(self) -> float: ...
 
 
 @dataclass
@@ -49,10 +32,11 @@ class Statistics:
     def empty(cls, n: int, device: torch.device) -> Statistics:
         return cls({name: torch.zeros(n, device=device) for name in ("grad2d", "count")})
 
-    def add(self, gradient: Tensor, radii: Tensor) -> None:
-        """Gradients with respect to means2d (B, N, 2) in pixels; radii (B, N, 2), 0 where not drawn."""
+    def add(self, gradient: Tensor, radii: Tensor, unit: float = 1.0) -> None:
+        """Gradients with respect to means2d (B, N, 2) in pixels; radii (B, N, 2), 0 where not drawn. `unit` is how many
+        pixels are one in what is counted."""
         drawn = (radii > 0).all(-1)
-        self.rows["grad2d"] += (torch.linalg.vector_norm(gradient, dim=-1) * drawn).sum(0)
+        self.rows["grad2d"] += (torch.linalg.vector_norm(gradient, dim=-1) * drawn).sum(0) * unit
         self.rows["count"] += drawn.sum(0)
 
     def mean(self) -> Tensor:
@@ -74,23 +58,53 @@ def refine(
     params: dict[str, Parameter],
     optimizers: Optimizers,
     statistics: Statistics,
-    policy: Policy,
+    config: SplatsConfig,
     generator: torch.Generator,
 ) -> None:
     """Two for one where the screen gradient is largest, none for the faint, the huge and the lost."""
-    gone = faint(params, policy.prune_opacity)
-    gone |= params["scales"].exp().amax(-1) > policy.prune_scale
-    gone |= params["means"].norm(dim=-1) > LIMIT
-    remove(params, optimizers, statistics, gone)
-    _grow(params, optimizers, statistics, policy, generator)
+    _prune(params, optimizers, statistics, config, faint(params, config.prune_opacity))
+    gradient = statistics.mean()
+    n = len(gradient)
+    if (room := min(int(config.grow * n), config.cap - n)) > 0:
+        chosen = torch.zeros(n, dtype=torch.bool, device=gradient.device)
+        chosen[torch.topk(gradient, room).indices] = True
+        _grow(params, optimizers, statistics, chosen & (gradient > 0), config, generator)
     statistics.reset()
 
 
 @torch.no_grad()
-def clean(params: dict[str, Parameter], optimizers: Optimizers, statistics: Statistics, policy: Policy) -> None:
+def adaptive(
+    params: dict[str, Parameter],
+    optimizers: Optimizers,
+    statistics: Statistics,
+    config: SplatsConfig,
+    generator: torch.Generator,
+) -> None:
+    """Two for one where the screen gradient exceeds a threshold (the largest first where the cap is near), then none
+    for the faint, the huge and the lost: the order of gsplat's DefaultStrategy."""
+    gradient = statistics.mean()
+    chosen = gradient > config.default.gradient
+    if (room := config.cap - len(gradient)) < int(chosen.sum()):
+        chosen = torch.zeros_like(chosen)
+        chosen[torch.topk(gradient, max(0, room)).indices] = True
+    _grow(params, optimizers, statistics, chosen, config, generator, config.default.revised)
+    _prune(params, optimizers, statistics, config, params["opacities"].sigmoid() < config.prune_opacity)
+    statistics.reset()
+
+
+@torch.no_grad()
+def reset_opacities(params: dict[str, Parameter], optimizers: Optimizers, config: SplatsConfig) -> None:
+    """No opacity above twice the limit of pruning (Kerbl et al. 2023): what views need grows again, haze does not."""
+    from gsplat.strategy import ops
+
+    ops.reset_opa(params, optimizers, {}, min(2 * config.prune_opacity, 0.99))
+
+
+@torch.no_grad()
+def clean(params: dict[str, Parameter], optimizers: Optimizers, statistics: Statistics, config: SplatsConfig) -> None:
     """Remove haze (faint Gaussians) and islands (parts with little opacity in all)."""
-    remove(params, optimizers, statistics, faint(params, policy.clean_opacity))
-    remove(params, optimizers, statistics, islands(params, policy.clean_island))
+    remove(params, optimizers, statistics, faint(params, config.clean_opacity))
+    remove(params, optimizers, statistics, islands(params, config.clean_island))
 
 
 def faint(params: dict[str, Parameter], limit: float) -> Tensor:
@@ -111,33 +125,52 @@ def remove(params: dict[str, Parameter], optimizers: Optimizers, statistics: Sta
         ops.remove(params, optimizers, statistics.rows, gone)
 
 
+def _prune(
+    params: dict[str, Parameter],
+    optimizers: Optimizers,
+    statistics: Statistics,
+    config: SplatsConfig,
+    gone: Tensor,
+) -> None:
+    """Drop the mask (N,), the huge and the lost."""
+    gone = gone | (params["scales"].exp().amax(-1) > config.prune_scale)
+    remove(params, optimizers, statistics, gone | (params["means"].norm(dim=-1) > LIMIT))
+
+
 def _grow(
     params: dict[str, Parameter],
     optimizers: Optimizers,
     statistics: Statistics,
-    policy: Policy,
+    chosen: Tensor,
+    config: SplatsConfig,
     generator: torch.Generator,
+    revised: bool = False,
 ) -> None:
+    """Copy the small of the chosen (N,) Gaussians, split the large."""
     from gsplat.strategy import ops
 
-    gradient = statistics.mean()
-    n = len(gradient)
-    room = min(int(policy.grow * n), policy.cap - n)
-    if room <= 0:
-        return
-    chosen = torch.zeros(n, dtype=torch.bool, device=gradient.device)
-    chosen[torch.topk(gradient, room).indices] = True
-    chosen &= gradient > 0
-    large = params["scales"].exp().amax(-1) > policy.split_scale
+    n = len(chosen)
+    large = params["scales"].exp().amax(-1) > config.split_scale
     if (small := chosen & ~large).any():
         ops.duplicate(params, optimizers, statistics.rows, small)
     split = torch.cat([chosen & large, chosen.new_zeros(len(params["means"]) - n)])
     if split.any():
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        devices = [gradient.device] if gradient.device.type == "cuda" else []
+        devices = [chosen.device] if chosen.device.type == "cuda" else []
         with torch.random.fork_rng(devices):  # gsplat draws the halves' places from the global generator
             torch.manual_seed(seed)
-            ops.split(params, optimizers, statistics.rows, split)
+            ops.split(params, optimizers, statistics.rows, split, revised_opacity=revised)
+
+
+def effective(scales: Tensor, smooth: float) -> Tensor:
+    """Standard deviations as they are drawn: a 3D low-pass filter of width `smooth` on top (Mip-Splatting, Yu et al.
+    2024, eq. 8, without its opacity factor)."""
+    return (scales.square() + smooth**2).sqrt()
+
+
+def raw(scales: Tensor, smooth: float) -> Tensor:
+    """The inverse of `effective`; what the filter alone exceeds becomes a hundredth of it."""
+    return (scales.square() - smooth**2).clamp_min((0.01 * max(smooth, 1e-4)) ** 2).sqrt()
 
 
 def islands(params: dict[str, Parameter], share: float) -> Tensor:
