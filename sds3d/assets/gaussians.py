@@ -74,7 +74,7 @@ def _product(quat: Matrix) -> Matrix:
     return np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
 
 
-def _snapped(values: Matrix) -> Matrix:
+def _snapped(values: NDArray[Any]) -> Matrix:
     """Rounding errors of whole numbers removed."""
     whole = np.round(values)
     return np.where(np.abs(values - whole) < 1e-12, whole, values)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sds3d.assets.limits import MAX_BYTES, MAX_JSON_VALUES, MAX_NUMBERS, Broken, at_most, vertices_within
-from sds3d.assets.source import Source
+from sds3d.assets.source import Data, Source
 
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -85,7 +85,7 @@ class Document:
         key = whole(index, "accessor index")
         if key not in self._accessors:
             record = self.get("accessors", key)
-            kind, width = TYPES.get(record.get("componentType")), WIDTHS.get(record.get("type"))
+            kind, width = TYPES.get(record.get("componentType", 0)), WIDTHS.get(record.get("type", ""))
             if kind is None or width is None:
                 raise Broken(f"has accessor {key} of an unknown type")
             count = vertices_within(whole(record.get("count"), "count"))
@@ -130,10 +130,10 @@ def strided(data: memoryview, offset: int, stride: int, kind: np.dtype[Any], wid
     return np.ndarray((count, width), kind, data, offset, (stride, kind.itemsize))
 
 
-def split(data: bytes) -> tuple[bytes, bytes | None]:
+def split(data: Data) -> tuple[bytes, bytes | None]:
     """JSON text and binary chunk of a .glb; a .gltf is all JSON."""
     if data[:4] != b"glTF":
-        return data, None
+        return data[:], None
     if len(data) < 20:
         raise Broken("ends early: it is cut off in its header")
     _, version, length = struct.unpack_from("<4sII", data)

@@ -22,15 +22,16 @@ class Coordinates:
     """Which texture coordinates a material takes, and what it does to them."""
 
     name: str  # attribute
-    wraps: tuple[int, int]
+    wraps: tuple[Any, Any]
     matrix: Doubles  # (2, 3) of KHR_texture_transform
+    margin: tuple[float, float]  # half a texel, so that what is clamped does not see the other side
 
     def apply(self, stored: NDArray[Any]) -> Doubles:
         """(V, 2) with v upwards, of coordinates as glTF has them (v downwards)."""
         uv = stored.astype(np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
         for axis, mode in enumerate(self.wraps):
             if mode == CLAMPED:
-                uv[:, axis] = uv[:, axis].clip(0, 1)
+                uv[:, axis] = uv[:, axis].clip(self.margin[axis], 1 - self.margin[axis])
             elif mode == MIRRORED:  # the texture is twice as long there
                 uv[:, axis] /= 2
         return uv * [1, -1] + [0, 1]
@@ -87,7 +88,7 @@ class Paints:
             if made is not plain:
                 self.document.source.take_pixels(made.shape[0] * made.shape[1])
             self._textures[key] = made
-        return coordinates_of(info, wraps), self._textures[key]
+        return coordinates_of(info, wraps, self._textures[key]), self._textures[key]
 
     def _image(self, index: int) -> Bytes:
         if index not in self._images:
@@ -100,7 +101,7 @@ class Paints:
         return self._images[index]
 
 
-def coordinates_of(info: dict[str, Any], wraps: tuple[Any, Any]) -> Coordinates:
+def coordinates_of(info: dict[str, Any], wraps: tuple[Any, Any], texture: Bytes) -> Coordinates:
     """`info` is a material's reference to a texture; its transform is applied as offset @ rotation @ scale."""
     transform = info.get("extensions", {}).get("KHR_texture_transform", {})
     number = whole(transform.get("texCoord", info.get("texCoord", 0)), "texCoord")
@@ -108,7 +109,8 @@ def coordinates_of(info: dict[str, Any], wraps: tuple[Any, Any]) -> Coordinates:
     c, s = np.cos(angle), np.sin(angle)
     turn = np.array([[c, s], [-s, c]]) * np.array(transform.get("scale", (1, 1)), np.float64)
     offset = np.array(transform.get("offset", (0, 0)), np.float64).reshape(2, 1)
-    return Coordinates(f"TEXCOORD_{number}", wraps, np.concatenate([turn, offset], 1))
+    margin = (0.5 / texture.shape[1], 0.5 / texture.shape[0])
+    return Coordinates(f"TEXCOORD_{number}", wraps, np.concatenate([turn, offset], 1), margin)
 
 
 def unfolded(image: Bytes, wraps: tuple[Any, Any]) -> Bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MAX_BYTES = 1 << 30  # of the file, of the files it names together, and of what is unpacked from it
+MAX_BYTES = 1 << 29  # of the file, of the files it names together, and of what is unpacked from it
 MAX_FACES = 2_000_000
 MAX_VERTICES = 6_000_000
 MAX_SPLATS = 4_000_000

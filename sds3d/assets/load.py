@@ -40,7 +40,7 @@ SPLATS: dict[str, Callable[[Source], Gaussians]] = {
 }
 SAY_UP = {"gltf": "glTF", "spz": ".spz"}  # formats that lay the axes down
 KNOWN = "glb, gltf, obj, ply and stl meshes and ply, spz and splat Gaussians are read"
-UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 CORRUPT = (struct.error, zlib.error, binascii.Error, EOFError, np.linalg.LinAlgError)
 
 
@@ -119,6 +119,8 @@ def explained(path: Path | str) -> Iterator[None]:
         raise
     except Broken as error:
         raise UserError(f"{path} {error}") from error
+    except MemoryError as error:
+        raise UserError(f"{path} needs more memory than there is: make it smaller") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (*UNREADABLE, *CORRUPT) as error:

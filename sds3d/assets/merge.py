@@ -134,7 +134,7 @@ def _into_atlas(parts: list[Part]) -> tuple[list[Part], Bytes]:
     done = []
     for part, key in placed:
         assert part.uv is not None
-        done.append(replace(part, uv=atlas.uv(index[key], part.uv, cells[key].tiles)))
+        done.append(replace(part, uv=atlas.uv(index[key], part.uv, cells[key].tiles).astype(np.float64)))
     return done, atlas.texture
 
 
@@ -146,18 +146,17 @@ def _cell(part: Part, number: int) -> tuple[Part, Cell, Hashable]:
         if max(tiles) <= MAX_TILES:
             return part, Cell(texture, tiles, rgba), (id(texture), rgba, tiles)
         assert part.uv is not None
-        seen = sample(texture, part.uv.astype(np.float32)).astype(np.float64)
+        seen = sample(texture, (part.uv % 1).astype(np.float32)).astype(np.float64)
         part = replace(part, colors=seen, uv=None, paint=Paint(rgba))
     colors = _vertex_colors(part)
     if np.ptp(colors, axis=0).max() == 0:
         plain = (colors[0].clip(0, 1) * 255).round().astype(np.uint8)
         image = np.tile(plain, (2, 2, 1))
         return replace(part, uv=np.full((len(part.vertices), 2), 0.5)), Cell(image, fixed=True), (plain.tobytes(),)
-    uv, image = gouraud(colors[part.faces])
-    loose = part.faces.ravel()
-    normals = _normals(part)[loose]
-    faces = np.arange(len(loose)).reshape(-1, 3)
-    part = replace(part, vertices=part.vertices[loose], faces=faces, normals=normals, uv=uv.reshape(-1, 2), colors=None)
+    corners, image = gouraud(colors[part.faces])
+    loose, normals = part.faces.ravel(), _normals(part)
+    faces, uv = np.arange(len(loose)).reshape(-1, 3), corners.reshape(-1, 2).astype(np.float64)
+    part = replace(part, vertices=part.vertices[loose], faces=faces, normals=normals[loose], uv=uv, colors=None)
     return part, Cell(image, fixed=True), number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,9 @@ class LoadedMesh:
         """(P, 4) sRGB and alpha at points given by their face (P,) and its corners' shares (P, 3); bilinear."""
         corners = self.faces[face]
         if self.colors is not None:
-            return np.einsum("pk,pkc->pc", shares, self.colors[corners])
+            return np.einsum("pk,pkc->pc", shares, self.colors[corners]).astype(np.float32)
         assert self.uv is not None and self.texture is not None
-        return sample(self.texture, np.einsum("pk,pkc->pc", shares, self.uv[corners]))
+        return sample(self.texture, np.einsum("pk,pkc->pc", shares, self.uv[corners]).astype(np.float32))
 
     @cached_property
     def soup(self) -> Soup:
@@ -82,21 +83,22 @@ class LoadedMesh:
 
 
 def sample(texture: Bytes, uv: Floats) -> Floats:
-    """(P, C) in [0, 1]: the (H, W, C) texture at (P, 2), bilinear, repeating, v upwards."""
+    """(P, C) in [0, 1]: the (H, W, C) texture at (P, 2) in [0, 1], bilinear, not repeating, v upwards."""
     height, width = texture.shape[:2]
-    x, y = uv[:, 0] % 1 * width - 0.5, (1 - uv[:, 1]) % 1 * height - 0.5
+    x, y = (uv[:, 0] * width - 0.5).clip(0, width - 1), ((1 - uv[:, 1]) * height - 0.5).clip(0, height - 1)
     left, top = np.floor(x), np.floor(y)
     out = np.zeros((len(uv), texture.shape[2]), np.float32)
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         weight = np.abs(1 - i - (y - top)) * np.abs(1 - j - (x - left))
-        texels = texture[(top + i).astype(np.int64) % height, (left + j).astype(np.int64) % width]
+        rows, columns = (top + i).clip(0, height - 1), (left + j).clip(0, width - 1)
+        texels = texture[rows.astype(np.int64), columns.astype(np.int64)]
         out += weight[:, None].astype(np.float32) * texels
-    return out / 255
+    return (out / 255).astype(np.float32)
 
 
 def gouraud(colors: Floats) -> tuple[Floats, Bytes]:
     """A texture whose bilinear interpolation is that of (F, 3, 4) corner colours, and its uv (F, 3, 2): two by two
-    texels a face, three of them the corners, the fourth their continuation."""
+    texels a face, three of them the corners, the fourth their continuation as far as colours go."""
     columns = int(np.ceil(np.sqrt(len(colors))))
     a, b, c = np.moveaxis(colors, 1, 0)
     blocks = np.zeros((columns * columns, 2, 2, 4), np.float32)
@@ -137,7 +139,7 @@ def smooth_normals(vertices: Doubles, faces: NDArray[np.integer]) -> Doubles:
     return unit(total, np.array([0.0, 1.0, 0.0]))
 
 
-def unit(vectors: Doubles, otherwise: Doubles) -> Doubles:
+def unit(vectors: NDArray[Any], otherwise: Doubles) -> Doubles:
     """`vectors` at length 1; `otherwise` (broadcast) where they have none or are not numbers."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     good = np.isfinite(length) & (length > 1e-30)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_MATERIALS, Broken, at_most, faces_within, vertices_within
+from sds3d.assets.limits import MAX_MATERIALS, MAX_VERTICES, Broken, at_most, faces_within, vertices_within
 from sds3d.assets.mesh import WHITE, Bytes, Doubles, Paint, Part
 from sds3d.assets.pictures import open_picture
 from sds3d.assets.source import Source
@@ -26,8 +26,14 @@ class Column:
     count: int = 0
 
     def add(self, words: list[bytes]) -> None:
-        self.text += b" ".join(words[: self.width] + [b"0"] * (self.width - len(words))) + b" "
-        self.count = vertices_within(self.count + 1)
+        """`words` is the row, its key first; what is missing is 0."""
+        if len(words) <= self.width:
+            words = words + [b"0"] * (self.width + 1 - len(words))
+        self.text += b" ".join(words[1 : self.width + 1])
+        self.text += b" "
+        self.count += 1
+        if self.count > MAX_VERTICES:
+            vertices_within(self.count)
 
     def rows(self) -> Doubles:
         return numbers(self.text, self.count * self.width).reshape(-1, self.width)
@@ -35,18 +41,21 @@ class Column:
 
 def read_obj(source: Source) -> list[Part]:
     """One part per material."""
+    text = source.data[:]
+    faces_within(text.count(b"\nf "))  # before any of them is looked at
+    vertices_within(text.count(b"\nv "))
     columns = {b"v": Column(3), b"vt": Column(2), b"vn": Column(3), b"rgb": Column(3)}
     corners, sizes, owners = bytearray(), array("I"), array("I")  # three indices a corner; per face: corners, material
     materials: dict[str, int] = {}
     paints: dict[str, Paint] = {}
     current, triangles = 0, 0
-    for line in lines(source.data):
+    for line in lines(text):
         words = line.split()
         key = words[0] if words else b""
         if key in (b"v", b"vt", b"vn"):
-            columns[key].add(words[1:])
+            columns[key].add(words)
             if key == b"v" and len(words) >= 7:
-                columns[b"rgb"].add(words[4:7])
+                columns[b"rgb"].add(words[3:])
         elif key == b"f":
             triangles = faces_within(triangles + max(len(words) - 3, 0))
             corners += face_text(words[1:], [columns[k].count for k in (b"v", b"vt", b"vn")]) + b" "
@@ -113,8 +122,8 @@ def _part(columns: dict[bytes, Column], index: NDArray[np.int64]) -> Part:
 
 
 def _fans(
-    corners: NDArray[np.int64], sizes: NDArray[np.int64], owners: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    corners: NDArray[np.integer], sizes: NDArray[np.int64], owners: NDArray[np.int64]
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
     """(F, 3) triangles of polygons that lie end to end in `corners`, and (F,) their owners."""
     starts = np.concatenate([[0], sizes.cumsum()[:-1]])
     per = np.maximum(sizes - 2, 0)
@@ -124,7 +133,7 @@ def _fans(
     return corners[np.stack([first, first + step + 1, first + step + 2], 1)], owners[polygon]
 
 
-def _painted(shared: Part, faces: NDArray[np.int64], paint: Paint) -> Part:
+def _painted(shared: Part, faces: NDArray[np.integer], paint: Paint) -> Part:
     plain = paint.texture is None and shared.colors is not None
     return Part(shared.vertices, faces, shared.normals, shared.uv, shared.colors, WHITE if plain else paint)
 

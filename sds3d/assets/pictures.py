@@ -8,10 +8,12 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_PIXELS, Broken, at_most
+from sds3d.assets.limits import MAX_PIXELS, Broken
 from sds3d.assets.source import Source
 
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "GIF")  # no reader that calls a program or follows a reference
+
+TOO_LARGE = f"has a picture of more than {MAX_PIXELS:,} pixels: make it smaller"
 
 
 def open_picture(source: Source, data: bytes) -> NDArray[np.uint8]:
@@ -22,9 +24,12 @@ def open_picture(source: Source, data: bytes) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the sizes are checked here
             image = Image.open(io.BytesIO(data), formats=KINDS)
-        at_most(image.width * image.height, MAX_PIXELS, "pixels in one picture", "make it smaller")
+        if image.width * image.height > MAX_PIXELS:
+            raise Broken(TOO_LARGE)
         source.take_pixels(image.width * image.height)
         return np.asarray(image.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise Broken(TOO_LARGE) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())[:120]
         raise Broken(f"holds a picture that cannot be opened ({reason or type(error).__name__})") from error

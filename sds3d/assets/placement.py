@@ -62,6 +62,6 @@ def enclosing(points: Matrix) -> tuple[Matrix, float]:
         return np.zeros(3), 1.0
     centre = (points.min(0) + points.max(0)) / 2
     radius = float(np.linalg.norm(points - centre, axis=1).max())
-    if not radius > max(1e-9 * extent, 1e-30):
+    if not radius > max(1e-12 * extent, 1e-30):
         raise Broken("is a single point")
     return centre, radius

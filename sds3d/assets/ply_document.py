@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sds3d.assets.limits import MAX_BYTES, MAX_HEADER, MAX_SPLATS, MAX_VERTICES, Broken, at_most
+from sds3d.assets.source import Data
 from sds3d.assets.text import lines, numbers
 
 KINDS = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"}
@@ -45,11 +46,11 @@ class Header:
         return any(e.name == element and all(c in e.columns for c in columns) for e in self.elements)
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: Data) -> Header:
     """The header of a .ply. Raises Broken for what is none."""
     end = data.find(b"end_header", 0, MAX_HEADER)
     line = data.find(b"\n", end)
-    if not data.startswith(b"ply") or end < 0 or line < 0:
+    if data[:3] != b"ply" or end < 0 or line < 0:
         raise Broken("has no whole .ply header")
     order, elements = None, []
     for text in data[:end].decode("latin1").splitlines()[1:]:
@@ -72,7 +73,7 @@ def read_header(data: bytes) -> Header:
     return Header(order, tuple(elements), line + 1)
 
 
-def read_tables(data: bytes, header: Header, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def read_tables(data: Data, header: Header, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The tables named in `wanted`: structured arrays, a list column as (count, longest) with -1 where a list has
     ended. Tables behind the last wanted one are not looked at."""
     tables: dict[str, NDArray[Any]] = {}
@@ -87,7 +88,7 @@ def read_tables(data: bytes, header: Header, wanted: tuple[str, ...]) -> dict[st
 
 
 class _Binary:
-    def __init__(self, data: bytes, at: int, order: str) -> None:
+    def __init__(self, data: Data, at: int, order: str) -> None:
         self.data, self.at, self.order = data, at, order
 
     def table(self, element: Element) -> NDArray[Any]:
@@ -162,20 +163,25 @@ class _Text:
     def __init__(self, data: bytes) -> None:
         self.lines = lines(data)
 
-    def _take(self, element: Element) -> list[bytes]:
-        taken = list(islice(self.lines, element.count))
-        if len(taken) < element.count:
-            raise Broken(f"ends early: {len(taken):,} of {element.count:,} x {element.name} are there")
-        return taken
+    def _rows(self, element: Element) -> Iterator[bytes]:
+        """The element's lines; Broken if there are fewer."""
+        for row in range(element.count):
+            line = next(self.lines, None)
+            if line is None:
+                raise Broken(f"ends early: {row:,} of {element.count:,} x {element.name} are there")
+            yield line
 
     def table(self, element: Element) -> NDArray[Any]:
         at_most(element.count, MAX_SPLATS + MAX_VERTICES, element.name)
         if element.lengths:
             return padded(
-                next(iter(element.lengths)), [_first_list(element, line.split()) for line in self._take(element)]
+                next(iter(element.lengths)), [_first_list(element, line.split()) for line in self._rows(element)]
             )
         width = len(element.columns)
-        values = numbers(b"".join(self._take(element)), width * element.count).reshape(-1, width)
+        text = bytearray()
+        for line in self._rows(element):
+            text += line
+        values = numbers(text, width * element.count).reshape(-1, width)
         table = np.empty(element.count, [(name, code) for name, code in element.columns.items()])
         for i, name in enumerate(element.columns):
             table[name] = values[:, i]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from sds3d.assets.limits import MAX_BYTES, MAX_PIXELS_TOGETHER, Broken, at_most
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")  # http:, file:, and the C: of Windows
+Data = bytes | mmap.mmap  # a mapped file takes no memory of its own until something is made of it
 
 
 @dataclass
@@ -18,7 +23,7 @@ class Source:
     """An asset's file, what it may still read, and what was left out of it."""
 
     path: Path
-    data: bytes
+    data: Data
     notes: list[str] = field(default_factory=list)  # what the file has and the asset has not, for the user
     bytes_left: int = MAX_BYTES
     pixels_left: int = MAX_PIXELS_TOGETHER
@@ -31,7 +36,8 @@ class Source:
         """The file that the asset names, which must lie in the asset's own folder or below it. Raises Broken for any
         other place (addresses, absolute paths, `..`, links that lead out) and FileNotFoundError where none is."""
         path = inside(self.path.parent, name)
-        data = read_regular(path, self.bytes_left)
+        with open_regular(path, self.bytes_left) as (file, size):
+            data = file.read(size)
         self.bytes_left -= len(data)
         return data
 
@@ -42,11 +48,11 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """The asset at `path`. Raises Broken if it is too large, OSError if it cannot be read."""
-    data = read_regular(path, MAX_BYTES)
-    if not data:
-        raise Broken("is empty")
-    return Source(path, data, bytes_left=MAX_BYTES)
+    """The asset at `path`. Raises Broken if it is empty, too large or no plain file, OSError if it cannot be read."""
+    with open_regular(path, MAX_BYTES) as (file, size):
+        if not size:
+            raise Broken("is empty")
+        return Source(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -63,11 +69,12 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """A regular file's bytes, at most `limit`: never a device or a pipe, which might not end."""
+@contextmanager
+def open_regular(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A plain file of at most `limit` bytes, and its size: never a device or a pipe, which might not end."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise Broken(f"reads {path.name!r}, which is not a plain file")
+        raise Broken(f"is or names {path.name!r}, which is not a plain file")
     at_most(status.st_size, limit, f"bytes in {path.name!r}", "make it smaller")
     with open(path, "rb") as file:
-        return file.read(limit)
+        yield file, status.st_size

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sds3d.assets.gaussians import DEGREES, SH0, Floats, Gaussians
 from sds3d.assets.limits import Broken, splats_within
 from sds3d.assets.ply_document import Header, read_header, read_tables
-from sds3d.assets.source import Source
+from sds3d.assets.source import Data, Source
 
 CHUNK = 256  # Gaussians that share their ranges in a compressed .ply
 EDGE = 1e-6  # from 0 and 1, of opacities that are stored as whole numbers
@@ -52,7 +52,7 @@ def coefficients(constant: Floats, higher: Floats) -> Floats:
     return np.ascontiguousarray(np.concatenate([constant[:, None], rest], 1))
 
 
-def unpack(header: Header, data: bytes) -> Gaussians:
+def unpack(header: Header, data: Data) -> Gaussians:
     """The compressed layout: positions and log scales in 11, 10 and 11 bits of their chunk's range, colours and opacity
     in 8, three of a quaternion's components in 10."""
     tables = read_tables(data, header, ("chunk", "vertex", "sh") if header.has("sh") else ("chunk", "vertex"))
@@ -63,12 +63,12 @@ def unpack(header: Header, data: bytes) -> Gaussians:
     names = [f"{end}_{kind}{axis}" for end in ("min", "max") for kind in ("", "scale_") for axis in "xyz"]
     low_x, low_s, high_x, high_s = np.split(columns(chunk, *names)[of], 4, axis=1)
     color = bits(vertex["packed_color"], (8, 8, 8, 8))
-    rgb = color[:, :3]
+    rgb: NDArray[Any] = color[:, :3]
     if header.has("chunk", "min_r"):
         low, high = np.split(columns(chunk, *(f"{end}_{c}" for end in ("min", "max") for c in "rgb"))[of], 2, axis=1)
         rgb = between(low, high, rgb)
     alpha = color[:, 3].clip(EDGE, 1 - EDGE)
-    higher = np.zeros((len(vertex), 0), np.float32)
+    higher: NDArray[Any] = np.zeros((len(vertex), 0))
     if header.has("sh"):
         count = sum(name.startswith("f_rest_") for name in tables["sh"].dtype.names or ())
         steps = columns(tables["sh"], *(f"f_rest_{i}" for i in range(count)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sds3d.assets.gaussians import SH0, Floats, Gaussians
 from sds3d.assets.limits import Broken, splats_within
-from sds3d.assets.source import Source
+from sds3d.assets.source import Data, Source
 from sds3d.assets.splat_ply import EDGE, with_largest
 
 MAGIC, HEADER = b"NGSP", struct.Struct("<4sIIBBBB")  # magic, version, count, degree, fraction bits, flags, reserved
@@ -30,13 +30,13 @@ def read_spz(source: Source) -> Gaussians:
     means, alphas, colors, scales, quats, rest = columns
     alpha = (alphas[:, 0] / 255.0).clip(EDGE, 1 - EDGE)
     constant = (colors / 255.0 - 0.5) / COLOR
-    higher = ((rest.astype(np.float64) - 128) / 128).reshape(layout.count, rest.shape[1] // 3, 3)
+    higher = ((rest.astype(np.float64) - 128) / 128).reshape(layout.number, rest.shape[1] // 3, 3)
     return Gaussians(
         means=(fixed_point(means) / 2.0**layout.fraction).astype(np.float32),
         scales=(scales * SCALE_STEP + SCALE_LOW).astype(np.float32),
         quats=_first_three(quats) if layout.version == 2 else _smallest_three(quats),
         opacities=np.log(alpha / (1 - alpha)).astype(np.float32),
-        sh=np.concatenate([constant[:, None], higher.reshape(layout.count, rest.shape[1] // 3, 3)], 1).astype(
+        sh=np.concatenate([constant[:, None], higher.reshape(layout.number, rest.shape[1] // 3, 3)], 1).astype(
             np.float32
         ),
     )
@@ -46,7 +46,7 @@ class Layout(NamedTuple):
     """What the header of an .spz says."""
 
     version: int
-    count: int
+    number: int  # of Gaussians
     degree: int
     fraction: int  # bits after the point of a coordinate
     flags: int
@@ -57,27 +57,27 @@ class Layout(NamedTuple):
         return 9, 1, 3, 3, 3 if self.version == 2 else 4, 3 * ((self.degree + 1) ** 2 - 1)
 
 
-def _layout(head: bytes, versions: tuple[int, ...]) -> Layout:
+def _layout(head: Data, versions: tuple[int, ...]) -> Layout:
     if len(head) < HEADER.size or head[:4] != MAGIC:
         raise Broken("is compressed, but no .spz")
     layout = Layout(*HEADER.unpack_from(head)[1:6])
     if layout.version not in versions or layout.degree > 3 or layout.flags & EXTENDED or layout.fraction > 24:
         raise Broken(f"is an .spz that is not read here: {layout}; save it as version 3 without extensions")
-    splats_within(layout.count)
+    splats_within(layout.number)
     return layout
 
 
-def _gzip_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
+def _gzip_columns(data: Data) -> tuple[Layout, list[NDArray[np.uint8]]]:
     """Versions 2 and 3: all in one gzip stream."""
     unpacker = zlib.decompressobj(31)
     layout = _layout(unpacker.decompress(data, HEADER.size), (2, 3))
-    wanted = layout.count * sum(layout.widths)
+    wanted = layout.number * sum(layout.widths)
     body = unpacker.decompress(unpacker.unconsumed_tail, wanted) if wanted else b""
-    starts = np.cumsum([0, *layout.widths]) * layout.count
+    starts = np.cumsum([0, *layout.widths]) * layout.number
     return layout, [_column(layout, k, body[starts[k] : starts[k + 1]]) for k in range(len(layout.widths))]
 
 
-def _zstd_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
+def _zstd_columns(data: Data) -> tuple[Layout, list[NDArray[np.uint8]]]:
     """Version 4: a table of sizes, then a zstd stream for every column that is not empty."""
     import zstandard
 
@@ -87,13 +87,13 @@ def _zstd_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
     columns = []
     for k, width in enumerate(layout.widths):
         body = b""
-        if width and layout.count:
+        if width and layout.number:
             if not streams or table + 16 > len(data):
                 raise Broken("ends early: its table of contents is cut off")
             size, _ = struct.unpack_from("<QQ", data, table)
             reader = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).stream_reader(data[at : at + size])
             try:
-                body = reader.read(width * layout.count)
+                body = reader.read(width * layout.number)
             except zstandard.ZstdError as error:
                 raise Broken(f"has {COLUMNS[k]} that cannot be unpacked ({error})") from None
             table, streams, at = table + 16, streams - 1, at + size
@@ -103,9 +103,9 @@ def _zstd_columns(data: bytes) -> tuple[Layout, list[NDArray[np.uint8]]]:
 
 def _column(layout: Layout, k: int, body: bytes) -> NDArray[np.uint8]:
     width = layout.widths[k]
-    if len(body) != width * layout.count:
-        raise Broken(f"ends early: {len(body):,} of {width * layout.count:,} bytes of its {COLUMNS[k]} are there")
-    return np.frombuffer(body, np.uint8).reshape(layout.count, width)
+    if len(body) != width * layout.number:
+        raise Broken(f"ends early: {len(body):,} of {width * layout.number:,} bytes of its {COLUMNS[k]} are there")
+    return np.frombuffer(body, np.uint8).reshape(layout.number, width)
 
 
 def fixed_point(data: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -139,7 +139,7 @@ def read_splat(source: Source) -> Gaussians:
     return Gaussians(
         means=rows["mean"].copy(),
         scales=np.log(np.maximum(rows["scale"], 1e-12)),
-        quats=(rows["quat"].astype(np.float32) - 128) / 128,
+        quats=((rows["quat"].astype(np.float32) - 128) / 128).astype(np.float32),
         opacities=np.log(alpha / (1 - alpha)).astype(np.float32),
         sh=((rgba[:, None, :3] - 0.5) / SH0).astype(np.float32),
     )

@@ -9,23 +9,23 @@ import numpy as np
 
 from sds3d.assets.limits import Broken, faces_within
 from sds3d.assets.mesh import Part
-from sds3d.assets.source import Source
+from sds3d.assets.source import Data, Source
 
 RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 HEAD = 84
 CORNER = re.compile(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)")
 
 
-def is_binary(data: bytes) -> bool:
+def is_binary(data: Data) -> bool:
     """The length decides: many binary files begin with "solid" as well."""
     return len(data) >= HEAD and len(data) == HEAD + RECORD.itemsize * struct.unpack_from("<I", data, 80)[0]
 
 
 def read_stl(source: Source) -> list[Part]:
     """One part, its corners welded where they are equal."""
-    data = source.data
-    if data.lstrip()[:5].lower() == b"solid" and not is_binary(data) and b"facet" in data[:4096]:
-        count = faces_within(data.count(b"endfacet"))
+    data, start = source.data, source.data[:4096]
+    if start.lstrip()[:5].lower() == b"solid" and not is_binary(data) and b"facet" in start:
+        count = faces_within(data[:].count(b"endfacet"))
         corners = np.array(CORNER.findall(data), np.float64).reshape(-1, 3)
         if len(corners) != 3 * count:
             raise Broken(f"ends early: {len(corners):,} corners for {count:,} facets")
