@@ -92,7 +92,7 @@ def test_it_sees_colours(probe: Probe) -> None:
     redness = apple[:, 0].mean() - apple[:, 1].mean()
     if redness < 0.05:  # this apple is not red: turn another channel
         hues = {"green": apple, "blue": apple[:, [0, 2, 1]]}
-    hits = [float((probe.colour(x) == probe.colours.index(c)).float().mean()) for c, x in hues.items()]
+    hits = [float((probe.hue(x) == probe.colours.index(c)).float().mean()) for c, x in hues.items()]
     assert sum(hits) / len(hits) >= 0.6, hits
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Literal
 
 from sds3d.engine.distill import Record, distill, prepare
+from sds3d.engine.evaluations import evaluations
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors.base import Prior
@@ -55,13 +56,6 @@ def parse_budget(text: str) -> Budget:
 def default_budget(settings: Settings) -> Budget:
     """The evaluations that plain guidance, two predictions a view, makes of the preset's steps."""
     return Budget("evals", float(2 * settings.views * settings.steps))
-
-
-def evaluations(record: Record, settings: Settings) -> int:
-    """Network evaluations of one step over all views: the prior's, the critic's, and those the critic is trained by."""
-    stats = record.stats
-    training = settings.critic.steps if record.critic_loss is not None else 0
-    return settings.views * (int(stats["nfe"] or 0) + int(stats["critic_nfe"] or 0) + training)
 
 
 def trial(settings: Settings, prior: Prior, steps: int = TRIAL) -> Trial:

@@ -120,7 +120,7 @@ def judge(probe: Probe, unit: Unit, shot: Shot) -> Verdict:
     ranks = joint_rank([probe.rank(images, noun) for noun in target.nouns])
     colours = None
     if target.colour in probe.colours:
-        colours = (probe.colour(images) == probe.colours.index(target.colour)).tolist()
+        colours = (probe.hue(images) == probe.colours.index(target.colour)).tolist()
     return Verdict(
         prompt=target.prompt,
         group=target.group,

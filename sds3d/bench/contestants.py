@@ -51,10 +51,12 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Samples:
-    """2D samples of the prior, one for every view, told the camera and sharing their noise."""
+    """2D samples of the prior, one for every view, told the camera and sharing their noise; ancestral by default, as
+    the deterministic sampler keeps mistakes of its first steps (a back drawn as a front)."""
 
     cfg: float
     steps: int
+    eta: float = 1.0
     guidance: str = "2D samples"
     scene: str = "-"
 
@@ -63,8 +65,8 @@ class Samples:
         return f"2D samples, cfg {self.cfg:g}"
 
     def identity(self, prompt: str, seed: int) -> dict[str, Any]:
-        kind = {"kind": "samples", "cfg": self.cfg, "steps": self.steps, "views": VIEWS, "elevation": ELEVATION}
-        return kind | {"prompt": prompt, "seed": seed}
+        kind = {"kind": "samples", "cfg": self.cfg, "steps": self.steps, "eta": self.eta, "views": VIEWS}
+        return kind | {"elevation": ELEVATION, "prompt": prompt, "seed": seed}
 
     def make(self, prior: Prior, prompt: str, seed: int, stop: Flag) -> Shot:
         def heed(done: int) -> None:
@@ -72,7 +74,7 @@ class Samples:
                 raise Interrupted
 
         start = time.perf_counter()
-        images = imagine(prior, prompt, VIEWS, 1, seed, self.steps, self.cfg, 0.0, ELEVATION, heed)[0]
+        images = imagine(prior, prompt, VIEWS, 1, seed, self.steps, self.cfg, self.eta, ELEVATION, heed)[0]
         return photograph(images, time.perf_counter() - start)
 
 

@@ -41,7 +41,7 @@ class Request:
     sets: Mapping[str, Any] = field(default_factory=dict)
     vary: Sequence[str] = ()  # "KEY=VALUE,VALUE", combined with each other
     seeds: int = 1
-    cfgs: Sequence[float] = (3.5,)  # of the 2D samples; the first is what the scenes are measured by
+    cfgs: Sequence[float] = (2.0,)  # of the 2D samples; the first is what the scenes are measured by
     sample_steps: int = 25
     quick: bool = False
     samples_only: bool = False

@@ -24,7 +24,7 @@ Cells = tuple[str, ...]
 
 def ceilings(probe: Mapping[str, Any]) -> dict[str, float | None]:
     """The probe's own figures by the names of a row's; colours are those of objects that have a main one."""
-    return {**{name: probe.get(name) for name in SCORES}, "colour": probe.get("colour_named")}
+    return {name: probe.get(name) for name in SCORES}
 
 
 def cells(row: Mapping[str, Any], ceiling: Mapping[str, float | None]) -> Cells:

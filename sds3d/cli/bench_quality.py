@@ -46,7 +46,7 @@ def quality(
         [], "--vary", metavar="KEY=VALUES", help="One row per value; several are combined with each other."
     ),
     seeds: int = typer.Option(1, "--seeds", min=1, help="Results per prompt; diversity needs two."),
-    cfg: str = typer.Option("3.5", "--cfg", help="Guidance of the 2D samples; several give one row each."),
+    cfg: str = typer.Option("2", "--cfg", help="Guidance of the 2D samples; several give one row each."),
     sample_steps: int = typer.Option(25, "--sample-steps", min=1, help="Steps of the 2D samples."),
     out: Path = typer.Option(Path("outputs/quality"), "--out", "-o", help="Folder for results, report and sheets."),
     write: Path | None = typer.Option(

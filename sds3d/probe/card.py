@@ -31,7 +31,8 @@ Objects are from the sources named in the prior's ATTRIBUTION.md; parts are CC-B
 ## Its ceiling
 Measured on the stored half-precision weights, on renders over white of objects that it never learnt from. R@k is the
 mean over nouns; other words for the same thing and its kinds ("armchair" for "chair") do not count as mistakes. Colour:
-the word for more than half of the unlit surface seen; "or none" counts pictures where no colour has so much, too.
+the strongest of the colour words, on pictures where one has more than half of the unlit surface seen; "or none" counts
+the other pictures too, where "none" is right.
 Azimuth: median error in degrees, of objects with a front. Janus: the back (over 135 degrees) taken for the front
 (under 45).
 

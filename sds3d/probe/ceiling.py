@@ -39,7 +39,7 @@ class Measured:
         cosines = seen.embedding @ probe.noun_vectors.cpu().T
         self.rank = ranks(cosines, self.noun, probe.rivals)
         self.score = cosines.gather(1, self.noun[:, None])[:, 0]
-        self.colour = seen.colour.argmax(-1)
+        self.hue, self.colour = seen.colour[:, :-1].argmax(-1), seen.colour.argmax(-1)
         self.named = pictures.field(lambda k: probe.colours.index(k.colour))[rows].long()
         self.azimuth, self.angle = degrees(seen.azimuth), pictures.azimuth[rows]
         self.error = angular_error(self.azimuth, self.angle)
@@ -61,7 +61,7 @@ class Measured:
         return {
             "nouns": len(self.noun[mask].unique()), "images": int(mask.sum()),
             "r1": self.recall(mask, 1), "r5": self.recall(mask, 5),
-            "colour": share((self.colour == self.named)[plain]),
+            "colour": share((self.hue == self.named)[plain]),
             "colour_or_none": share((self.colour == self.named)[mask]),
             "azimuth": median(self.error[front]), "janus": rounded(janus(self.azimuth[front], self.angle[front])),
         }  # fmt: skip

@@ -83,6 +83,11 @@ class Probe:
         """(B,) index into `colours` of the main one; the last, "none", where no colour has the larger part."""
         return self.see(images).colour.argmax(-1)
 
+    def hue(self, images: Tensor) -> Tensor:
+        """(B,) index into `colours` of the strongest colour, "none" left aside: a yellow car with black tyres is
+        yellow."""
+        return self.see(images).colour[:, :-1].argmax(-1)
+
     def azimuth(self, images: Tensor) -> Tensor:
         """(B,) degrees in [0, 360): from where the object is seen, 0 the front, growing towards its left."""
         return degrees(self.see(images).azimuth)

@@ -72,7 +72,7 @@ def judge(probe: Probe, exhibit: Exhibit) -> dict[str, Any]:
     noun, images = probe.noun_of(exhibit.prompt), exhibit.images
     rank = probe.rank(images, noun)
     asked = find_colour(exhibit.prompt, probe.colours)
-    seen = probe.colour(images)
+    seen = probe.hue(images)
     azimuth = probe.azimuth(images)
     true = exhibit.azimuths if noun in probe.fronted else None
     return {
