@@ -92,8 +92,8 @@ def _grey(means: Tensor, spacing: float, config: SplatsConfig, generator: torch.
 
 
 def of_points(points: Tensor, colors: Tensor, config: SplatsConfig, generator: torch.Generator) -> Parameters:
-    """Points (P, 3) with colours (P, 3) sRGB, drawn down to `config.count`, each Gaussian as wide as the mean distance
-    to its three neighbours (Kerbl et al. 2023)."""
+    """Points (P, 3) with colours (P, 3) sRGB, drawn down to `config.count`, each Gaussian `config.spread` as wide as the
+    mean distance to its three neighbours (Kerbl et al. 2023)."""
     from scipy.spatial import cKDTree
 
     if len(points) > config.count:
@@ -102,7 +102,7 @@ def of_points(points: Tensor, colors: Tensor, config: SplatsConfig, generator: t
     near = cKDTree(points.numpy()).query(points.numpy(), k=min(4, len(points)))[0].reshape(len(points), -1)
     spacing = near[:, 1:].mean(1) if near.shape[1] > 1 else np.full(len(points), config.radius)
     shape = _grey(points, 1.0, config, generator)
-    width = torch.from_numpy(spacing).float().clamp(1e-3, config.prune_scale)
+    width = (config.spread * torch.from_numpy(spacing).float()).clamp(1e-4, config.prune_scale)
     shape["scales"] = width.log()[:, None].repeat(1, 3)
     shape["colors"] = _logits(colors)
     return shape
@@ -125,7 +125,7 @@ def of_surface(
     a, b = torch.where(a + b > 1, 1 - a, a), torch.where(a + b > 1, 1 - b, b)  # the triangle half of the unit square
     shares = torch.stack([1 - a - b, a, b], -1)
     shape = _grey(torch.einsum("pk,pkc->pc", shares.double(), triangles[face]).float(), 1.0, config, generator)
-    width = max(math.sqrt(total / n), 1e-4)
+    width = max(config.spread * math.sqrt(total / n), 1e-4)
     shape["quats"] = facing(torch.nn.functional.normalize(normals[face], dim=-1).float())
     shape["scales"] = torch.tensor([width, width, THIN * width]).log().repeat(n, 1)
     shape["colors"] = _logits(torch.from_numpy(painter(face.numpy(), shares.numpy())))
