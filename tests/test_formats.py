@@ -7,6 +7,7 @@ import gzip
 import json
 import struct
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -91,10 +92,13 @@ def test_gltf_in_parts_says_what_the_glb_says(tmp_path, mesh):
     assert np.array_equal(np.asarray(theirs.visual.material.baseColorTexture.convert("RGB")), mesh.texture)
 
 
-def test_usdz_is_what_usd_reads(tmp_path, mesh):
+@pytest.mark.parametrize("bumpy", [False, True])
+def test_usdz_is_what_usd_reads(tmp_path, mesh, bumpy):
     usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
     from pxr import UsdGeom, UsdShade
 
+    bumps = np.full((8, 8, 3), (128, 128, 255), np.uint8) if bumpy else None
+    mesh = replace(mesh, roughness=0.25, metallic=1.0, normal_map=bumps)
     files.write_usdz(tmp_path / "a.usdz", mesh)
     stage = usd.Stage.Open(str(tmp_path / "a.usdz"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y" and stage.GetDefaultPrim().GetName() == "asset"
@@ -109,6 +113,13 @@ def test_usdz_is_what_usd_reads(tmp_path, mesh):
     texture = UsdShade.Shader(surface.GetInput("diffuseColor").GetConnectedSources()[0][0].source.GetPrim())
     path = texture.GetInput("file").Get().resolvedPath
     assert path.endswith("a.usdz[textures/basecolor.png]")
+    assert surface.GetInput("roughness").Get() == 0.25 and surface.GetInput("metallic").Get() == 1.0
+    bump = surface.GetInput("normal")
+    assert bool(bump and bump.GetConnectedSources()[0]) is bumpy
+    if bumpy:
+        texture = UsdShade.Shader(bump.GetConnectedSources()[0][0].source.GetPrim())
+        assert texture.GetInput("file").Get().resolvedPath.endswith("a.usdz[textures/normal.png]")
+        assert list(texture.GetInput("bias").Get()) == [-1, -1, -1, 0]  # bytes to [-1, 1], as the surface expects
 
 
 def test_usdz_members_are_stored_at_multiples_of_64_bytes():
@@ -200,6 +211,25 @@ def test_what_a_scene_changed_is_written_and_the_rest_is_not_touched(tmp_path):
     radius = load_splats(tmp_path / "in.ply").placement.radius
     assert after["x"][7] - before["x"][7] == pytest.approx(-0.01 * radius, rel=1e-3)
     assert after["opacity"][9] - before["opacity"][9] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_changed_scene_keeps_its_harmonics_in_every_format_that_has_any(tmp_path):
+    """Also where Gaussians went, so that none can be told from the file's."""
+    splats = cloud(60, 2, spread=0.3)
+    splats.means[0] = 0.9, 0, 0
+    splats.sh[:, 0] = splats.sh[:, 0].clip(-1, 1)
+    write_ply(tmp_path / "in.ply", splats)
+    scene = scene_from_splats(load_splats(tmp_path / "in.ply"))
+    scene.start({name: value.detach()[:50] for name, value in scene.params.items()})
+    means = scene.params["means"].detach().numpy()
+    export_asset(scene, tmp_path, ["ply", "spz", "ply-compressed"])
+    for name, step in (("asset.ply", 1e-5), ("asset.spz", 1 / 128), ("asset.compressed.ply", 1 / 32)):
+        loaded = load_splats(tmp_path / name)
+        order = [
+            int(np.abs(loaded.world.means - mean).sum(1).argmin()) for mean in scene.params["means"].detach().numpy()
+        ]
+        expected = splats[:50].turned(HALF_TURN).sh[:, 1:]
+        assert len(loaded) == 50 and np.abs(loaded.world.sh[order][:, 1:] - expected).max() <= step, name
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])

@@ -106,9 +106,14 @@ def placed(mesh: TexturedMesh, matrix: Matrix) -> TexturedMesh:
     """The mesh under a (4, 4) similarity; in double precision, since a file may have it far from the origin."""
     if np.array_equal(matrix, np.eye(4)):
         return mesh
-    turned = mesh.normals @ matrix[:3, :3].T
+    linear = matrix[:3, :3]
+    turn = (linear / np.cbrt(np.linalg.det(linear))).T
+    tangents = mesh.tangents
+    if tangents is not None:
+        tangents = np.concatenate([tangents[:, :3] @ turn, tangents[:, 3:]], 1).astype(np.float32)
     return replace(
         mesh,
-        vertices=mesh.vertices.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3],
-        normals=(turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32),
+        vertices=mesh.vertices.astype(np.float64) @ linear.T + matrix[:3, 3],
+        normals=(mesh.normals @ turn).astype(np.float32),
+        tangents=tangents,
     )

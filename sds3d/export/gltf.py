@@ -32,7 +32,7 @@ def separate(glb: bytes, stem: str) -> dict[str, bytes]:
         pictures[view] = name
     moved: dict[int, int] = {}
     buffer = bytearray()
-    views = []
+    views: list[dict[str, Any]] = []
     for index, view in enumerate(root["bufferViews"]):
         if index in pictures:
             continue

@@ -113,6 +113,7 @@ def as_stored(splats: Splats) -> Gaussians:
 
 def presentable(splats: Splats) -> np.ndarray:
     """(N,) whether a Gaussian is made of numbers and can be seen."""
-    parts = (splats.means, splats.scales, splats.quats, splats.opacities[:, None], splats.colors)
+    parts = [splats.means, splats.scales, splats.quats, splats.opacities[:, None], splats.colors]
+    parts += [] if splats.sh is None else [splats.sh.flatten(1)]
     finite = torch.stack([part.isfinite().all(1) for part in parts]).all(0)
     return (finite & (splats.opacities >= FAINT)).numpy()

@@ -19,7 +19,7 @@ from sds3d.files import write_bytes
 ALIGNMENT = 64
 LOCAL_HEADER = 30  # bytes before a member's name
 PADDING = 0x1986  # id of an extra field that only fills space, as OpenUSD writes it
-PICTURE = "textures/basecolor.png"
+BASE_COLOR, NORMAL = "textures/basecolor.png", "textures/normal.png"
 
 STAGE = """#usda 1.0
 (
@@ -60,22 +60,12 @@ def Xform "asset" (
         def Shader "surface"
         {{
             uniform token info:id = "UsdPreviewSurface"
-            color3f inputs:diffuseColor.connect = </asset/material/texture.outputs:rgb>
-            float inputs:metallic = 0
-            float inputs:roughness = 0.9
+            color3f inputs:diffuseColor.connect = </asset/material/basecolor.outputs:rgb>
+            float inputs:metallic = {metallic:.9g}
+            {bump}float inputs:roughness = {roughness:.9g}
             token outputs:surface
         }}
-
-        def Shader "texture"
-        {{
-            uniform token info:id = "UsdUVTexture"
-            asset inputs:file = @{picture}@
-            token inputs:sourceColorSpace = "sRGB"
-            float2 inputs:st.connect = </asset/material/coordinates.outputs:result>
-            token inputs:wrapS = "clamp"
-            token inputs:wrapT = "clamp"
-            float3 outputs:rgb
-        }}
+{pictures}
 
         def Shader "coordinates"
         {{
@@ -87,16 +77,37 @@ def Xform "asset" (
 }}
 """
 
+TEXTURE = """
+        def Shader "{name}"
+        {{
+            uniform token info:id = "UsdUVTexture"
+            asset inputs:file = @{file}@
+            token inputs:sourceColorSpace = "{space}"
+            float2 inputs:st.connect = </asset/material/coordinates.outputs:result>
+            token inputs:wrapS = "clamp"
+            token inputs:wrapT = "clamp"{more}
+            float3 outputs:rgb
+        }}
+"""
+BUMP = "normal3f inputs:normal.connect = </asset/material/normal.outputs:rgb>\n            "
+UNPACK = """
+            float4 inputs:bias = (-1, -1, -1, 0)
+            float4 inputs:scale = (2, 2, 2, 1)"""
+
 
 def write_usdz(path: Path, mesh: TexturedMesh) -> list[Path]:
     """One self-contained file, as Apple's Quick Look and USD tools read it: +Y up, one unit a metre."""
-    picture = io.BytesIO()
-    Image.fromarray(mesh.texture).save(picture, "PNG")
-    return [write_bytes(path, package({"asset.usda": stage(mesh).encode(), PICTURE: picture.getvalue()}))]
+    members = {"asset.usda": stage(mesh).encode(), BASE_COLOR: _png(mesh.texture)}
+    if mesh.normal_map is not None:
+        members[NORMAL] = _png(mesh.normal_map)
+    return [write_bytes(path, package(members))]
 
 
 def stage(mesh: TexturedMesh) -> str:
     """The mesh as USD text."""
+    pictures = TEXTURE.format(name="basecolor", file=BASE_COLOR, space="sRGB", more="")
+    if mesh.normal_map is not None:
+        pictures += TEXTURE.format(name="normal", file=NORMAL, space="raw", more=UNPACK)
     return STAGE.format(
         low=_tuples(mesh.vertices.min(0, keepdims=True)),
         high=_tuples(mesh.vertices.max(0, keepdims=True)),
@@ -105,7 +116,10 @@ def stage(mesh: TexturedMesh) -> str:
         normals=_tuples(mesh.normals, 6),
         points=_tuples(mesh.vertices),
         st=_tuples(mesh.uv),
-        picture=PICTURE,
+        metallic=mesh.metallic,
+        roughness=mesh.roughness,
+        bump="" if mesh.normal_map is None else BUMP,
+        pictures=pictures,
     )
 
 
@@ -119,6 +133,12 @@ def package(members: dict[str, bytes]) -> bytes:
             gap = -(start + 4) % ALIGNMENT
             info.extra = PADDING.to_bytes(2, "little") + gap.to_bytes(2, "little") + bytes(gap)
             archive.writestr(info, data)
+    return stream.getvalue()
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -22,13 +22,12 @@ class LoadedScene(SplatScene):
     """A SplatScene whose Gaussians come from a file. What is not changed is given back to the bit by `restored`."""
 
     def __init__(self, loaded: LoadedSplats, config: SplatsConfig, device: torch.device | str) -> None:
-        count = len(loaded)
-        config = replace(config, count=count, cap=max(config.cap, count), smooth=0.0)
+        count, degree = len(loaded), loaded.world.degree
+        config = replace(config, count=count, cap=max(config.cap, count), smooth=0.0, sh=degree, sh_until=0.0)
         super().__init__(config, device, stream(0, "init"))
         self.placement = loaded.placement
         self._axes, self._stored = loaded.axes, loaded.stored
-        state = {**self.state_dict(), **parameters(loaded.world)}
-        self.load_state_dict({name: state[name] for name in self.state_dict()})
+        self.start(parameters(loaded.world))
         self._first = {name: value.detach().cpu().clone() for name, value in self.params.items()}
 
     def restored(self, splats: Gaussians, axes: Matrix) -> Gaussians:
@@ -43,16 +42,15 @@ class LoadedScene(SplatScene):
         same = {name: unchanged(self.params[name], first) for name, first in self._first.items()}
         parts = {part: choose(same[name], getattr(own, part), getattr(splats, part)) for name, part in PARTS.items()}
         constant = choose(same["colors"], own.sh[:, :1], splats.sh[:, :1])
-        higher = own.sh[:, 1:]
-        if "sh" in same:
-            higher = choose(same["sh"], higher, splats.sh[:, 1:])
+        higher = choose(same.get("sh", same["colors"]), own.sh[:, 1:], splats.sh[:, 1:])
         return Gaussians(**parts, sh=np.concatenate([constant, higher], 1))
 
 
 def scene_from_splats(
     loaded: LoadedSplats, config: SplatsConfig | None = None, device: torch.device | str = "cpu"
 ) -> LoadedScene:
-    """The scene that shows `loaded`, without the low-pass filter that scenes grown from noise need."""
+    """The scene that shows `loaded` with all its harmonics, and without the low-pass filter that scenes grown from
+    noise need; what `config` says of these is not asked."""
     return LoadedScene(loaded, config or SplatsConfig(), device)
 
 
