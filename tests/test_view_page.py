@@ -16,9 +16,10 @@ from view_helpers import ball, cloud, make_run, report
 
 from sds3d.assets.gaussians import SH0, Gaussians
 from sds3d.assets.load import load_mesh
-from sds3d.export.files import write_glb, write_obj
+from sds3d.export.files import write_glb, write_obj, write_stl
 from sds3d.view import stage
 from sds3d.view.glb import self_contained, to_glb
+from sds3d.view.normals import normals, octahedral
 from sds3d.view.packing import pack
 from sds3d.view.page import SCRIPTS, Page, render, static
 from sds3d.view.report import read_metrics
@@ -31,7 +32,7 @@ def unpack(data: bytes) -> Gaussians:
     low, extent, least, span, reach = np.array(box[:3]), np.array(box[3:6]), box[6], box[7], box[8]
     body = np.frombuffer(data, np.uint8, offset=44)
     terms = 3 * (degree + 1) ** 2 if degree else 0
-    assert len(body) == (20 + terms) * count
+    assert len(body) == (22 + terms) * count
     places = body[: 9 * count].reshape(count, 3, 3).astype(np.int64)
     share = (places[..., 0] + 256 * places[..., 1] + 65536 * places[..., 2]) / (2**24 - 1)
     scales = least + span * body[9 * count : 12 * count].reshape(count, 3) / 255
@@ -39,7 +40,7 @@ def unpack(data: bytes) -> Gaussians:
     rgba = body[16 * count : 20 * count].reshape(count, 4) / 255
     sh = np.zeros((count, max(terms // 3, 1), 3))
     if degree:
-        sh += body[20 * count :].view(np.int8).reshape(count, -1, 3) * reach / 127
+        sh += body[22 * count :].view(np.int8).reshape(count, -1, 3) * reach / 127
     sh[:, 0] += (rgba[:, :3] - 0.5) / SH0
     return Gaussians(low + extent * share, scales, quats, rgba[:, 3], sh)
 
@@ -68,6 +69,36 @@ def test_packed_gaussians_are_what_they_were(degree) -> None:
     )
 
 
+def test_gaussians_face_across_their_surface() -> None:
+    """Round ones on a sphere face away from its middle, flat ones keep their own normal."""
+    generator = np.random.default_rng(1)
+    means = generator.normal(size=(2000, 3))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    scales = np.full((2000, 3), -3.0)
+    scales[:10, 0] = -5
+    quats = generator.normal(size=(2000, 4))
+    ball = Gaussians(*(a.astype(np.float32) for a in (means, scales, quats, scales[:, 0], means[:, None])))
+    facing = normals(ball)
+    angle = np.degrees(np.arccos(np.abs((facing * means).sum(1)[10:]).clip(max=1)))
+    assert np.percentile(angle, 90) < 6 and angle.max() < 20
+    w, x, y, z = (quats / np.linalg.norm(quats, axis=1, keepdims=True))[:10].T
+    first = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], -1)  # the first axis, turned
+    assert np.allclose(np.abs((facing[:10] * first).sum(1)), 1, atol=1e-5)
+    assert np.allclose(np.linalg.norm(facing, axis=1), 1, atol=1e-6)
+
+
+def test_directions_in_an_octahedron() -> None:
+    directions = np.random.default_rng(2).normal(size=(500, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions[:6] = np.concatenate([np.eye(3), -np.eye(3)])
+    u, v = octahedral(directions).T / 127
+    z = 1 - np.abs(u) - np.abs(v)
+    fold = np.maximum(-z, 0)
+    back = np.stack([u - np.where(u < 0, -fold, fold), v - np.where(v < 0, -fold, fold), z], -1)
+    back /= np.linalg.norm(back, axis=1, keepdims=True)
+    assert np.degrees(np.arccos((back * directions).sum(1).clip(max=1))).max() < 1
+
+
 def test_broken_and_invisible_gaussians_are_left_out_and_the_most_visible_kept() -> None:
     splats = cloud(6)
     splats.means[0, 1] = np.nan
@@ -83,13 +114,13 @@ def test_broken_and_invisible_gaussians_are_left_out_and_the_most_visible_kept()
 
 def test_a_page_holds_so_many_gaussians_and_a_server_more(monkeypatch) -> None:
     monkeypatch.setattr(stage, "SPLATS_INSIDE", 50)
-    monkeypatch.setattr(stage, "HARMONICS_INSIDE", 40 * (20 + 12))
+    monkeypatch.setattr(stage, "HARMONICS_INSIDE", 40 * (22 + 12))
     few, many = splats_part(cloud(40, degree=1), True), splats_part(cloud(60, degree=1), True)
-    assert few.label == "40 Gaussians" and not few.note and len(few.data) == 44 + 40 * 32
+    assert few.label == "40 Gaussians" and not few.note and len(few.data) == 44 + 40 * 34
     assert many.label == "50 of 60 Gaussians" and "do not change with the view" in many.note
-    assert len(many.data) == 44 + 50 * 20
+    assert len(many.data) == 44 + 50 * 22
     served = splats_part(cloud(60, degree=1), False)
-    assert served.label == "60 Gaussians" and not served.note and len(served.data) == 44 + 60 * 32
+    assert served.label == "60 Gaussians" and not served.note and len(served.data) == 44 + 60 * 34
 
 
 def test_a_run_that_lies_elsewhere_is_brought_home_with_its_splats(tmp_path) -> None:
@@ -120,6 +151,31 @@ def test_a_mesh_of_another_format_becomes_a_glb_that_others_read(tmp_path) -> No
     u, v = mesh.uv[mesh.faces[100, 0]]
     found = read.visual.uv[read.faces[100, 0]]
     assert np.allclose(found, [u, v], atol=1e-5) and (picture == mesh.texture).all()
+
+
+def test_a_mesh_too_large_for_a_page_gets_a_smaller_texture(tmp_path, monkeypatch) -> None:
+    import trimesh
+
+    path = write_glb(tmp_path / "a.glb", ball(side=256))[0]
+    loaded, data = load_mesh(path), path.read_bytes()
+    monkeypatch.setattr(stage, "MESH_INSIDE", len(data))
+    monkeypatch.setattr(stage, "TEXELS_INSIDE", 64)
+    assert mesh_part(loaded, data, inside=True).data == data
+    monkeypatch.setattr(stage, "MESH_INSIDE", len(data) - 1)
+    assert mesh_part(loaded, data, inside=False).data == data
+    small = mesh_part(loaded, data, inside=True)
+    read = trimesh.load(io.BytesIO(small.data), file_type="glb", force="mesh", process=False)
+    assert read.visual.material.baseColorTexture.size == (64, 64) and len(read.faces) == len(loaded.faces)
+    assert "sds3d view" in small.note
+
+
+def test_a_mesh_of_one_colour_says_so_once(tmp_path) -> None:
+    write_stl(tmp_path / "a.stl", ball())
+    data = to_glb(load_mesh(tmp_path / "a.stl"))
+    root = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])
+    surface = root["materials"][0]["pbrMetallicRoughness"]
+    assert surface["baseColorFactor"] == pytest.approx([0.6038, 0.6038, 0.6038, 1], abs=1e-4)  # sRGB 0.8
+    assert "COLOR_0" not in root["meshes"][0]["primitives"][0]["attributes"]
 
 
 def test_colours_of_vertices_are_linear_in_the_glb(tmp_path) -> None:

@@ -47,8 +47,12 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
-    return "-" if value is None else str(value)
+        value = ", ".join(map(_text, value))
+    return "-" if value in (None, "") else str(value)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def curve(name: str, xs: Sequence[float], ys: Sequence[float], width: int = 320, height: int = 110) -> str:
@@ -62,8 +66,8 @@ def curve(name: str, xs: Sequence[float], ys: Sequence[float], width: int = 320,
     points = (f"{left + (x - xs[0]) * across:.1f} {bottom - (y - low) * down:.1f}" for x, y in zip(xs, ys, strict=True))
     labels = [
         (left, 12, "start", name),
-        (left - 4, top + 4, "end", f"{high:.3g}"),
-        (left - 4, bottom, "end", f"{low:.3g}"),
+        (left - 4, top + 4, "end", _short(high)),
+        (left - 4, bottom, "end", _short(low)),
         (left, height - 3, "start", f"{xs[0]:.0f}"),
         (right, height - 3, "end", f"{xs[-1]:.0f}"),
     ]

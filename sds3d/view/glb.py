@@ -28,8 +28,9 @@ def self_contained(data: bytes) -> bool:
     return not named and set(root.get("extensionsRequired", [])) <= SHOWN
 
 
-def to_glb(mesh: LoadedMesh) -> bytes:
-    """Positions, normals and base colour (texture or vertex colours), seen from both sides."""
+def to_glb(mesh: LoadedMesh, texels: int = 8192) -> bytes:
+    """Positions, normals and base colour (texture of at most `texels` a side, vertex colours or one for all), seen
+    from both sides."""
     blob = Blob()
     attributes = {"POSITION": blob.accessor(mesh.vertices, FLOAT), "NORMAL": blob.accessor(mesh.normals, FLOAT)}
     material: dict[str, Any] = {"doubleSided": True}
@@ -37,14 +38,17 @@ def to_glb(mesh: LoadedMesh) -> bytes:
     root: dict[str, Any] = {"asset": {"version": "2.0", "generator": "sds3d"}}
     if mesh.texture is not None and mesh.uv is not None:
         attributes["TEXCOORD_0"] = blob.accessor(mesh.uv * [1, -1] + [0, 1], FLOAT)
-        root["images"] = [{"bufferView": blob.view(_png(mesh.texture)), "mimeType": "image/png"}]
+        root["images"] = [{"bufferView": blob.view(_png(mesh.texture, texels)), "mimeType": "image/png"}]
         root["textures"] = [{"source": 0}]
         surface["baseColorTexture"] = {"index": 0}
         alpha = mesh.texture[..., 3]
     else:
         assert mesh.colors is not None
         linear = np.concatenate([decoded(mesh.colors[:, :3].astype(np.float64)), mesh.colors[:, 3:]], 1).clip(0, 1)
-        attributes["COLOR_0"] = blob.accessor((linear * 65535).round(), USHORT)
+        if (mesh.colors == mesh.colors[0]).all():
+            surface["baseColorFactor"] = linear[0].tolist()
+        else:
+            attributes["COLOR_0"] = blob.accessor((linear * 65535).round(), USHORT)
         alpha = (mesh.colors[:, 3] * 255).round().astype(np.uint8)
     if alpha.min(initial=255) < 255:
         material["alphaMode"] = "MASK" if np.isin(alpha, (0, 255)).mean() > SOLID else "BLEND"
@@ -94,9 +98,11 @@ class Blob:
         return len(self.accessors) - 1
 
 
-def _png(texture: NDArray[np.uint8]) -> bytes:
+def _png(texture: NDArray[np.uint8], texels: int) -> bytes:
     from PIL import Image
 
+    image = Image.fromarray(texture)
+    image.thumbnail((texels, texels), Image.Resampling.BOX)
     stream = io.BytesIO()
-    Image.fromarray(texture).save(stream, "PNG", compress_level=1)
+    image.save(stream, "PNG", compress_level=1)
     return stream.getvalue()

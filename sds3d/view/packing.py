@@ -1,10 +1,10 @@
-"""Gaussians for the viewer: 20 bytes each and the harmonics, unpacked by static/splats.js.
+"""Gaussians for the viewer: 22 bytes each and the harmonics, unpacked by static/splats.js.
 
 Little-endian: count and degree (uint32), low corner and extent of the box (6 float32), least log scale and its span,
 the harmonics' reach (3 float32); then whole columns: positions (N, 3) in 24 bits of the box, log scales (N, 3) in 8
-bits of the span, quaternions wxyz (N, 4) int8, sRGB and opacity (N, 4) uint8, and where the degree is not 0 harmonics
-(N, K, 3) int8 of the reach, of which the first is what the sRGB in 8 bits lacks. The largest error is 6e-8 of the box
-in place and half of 1/255 of the log span in size.
+bits of the span, quaternions wxyz (N, 4) int8, sRGB and opacity (N, 4) uint8, normals in an octahedron (N, 2) int8,
+and where the degree is not 0 harmonics (N, K, 3) int8 of the reach, of which the first is what the sRGB in 8 bits
+lacks. The largest error is 6e-8 of the box in place and half of 1/255 of the log span in size.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sds3d.assets.gaussians import SH0, Gaussians
+from sds3d.view.normals import normals, octahedral
 
 LEAST = np.log(1e-5)  # a smaller standard deviation is drawn like this one
-BYTES = 20
+BYTES = 22
 
 
 def pack(splats: Gaussians, limit: int, harmonics: bool = True) -> bytes:
@@ -36,6 +37,7 @@ def pack(splats: Gaussians, limit: int, harmonics: bool = True) -> bytes:
         ((sizes - least) / span * 255).round().astype(np.uint8),
         (quats * 127).round().astype(np.int8),
         (rgba * 255).round().astype(np.uint8),
+        octahedral(normals(splats)),
     ]
     degree, reach = splats.degree if harmonics else 0, 0.0
     if degree:

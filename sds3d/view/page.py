@@ -84,7 +84,7 @@ def render(page: Page, links: Mapping[str, str] | None = None, downloads: Mappin
     body += [_section("Pictures", [_medium(caption, file) for caption, file in page.media.items()])]
     body += [_section("Over the run", [curve(name, *values) for name, values in series(page.metrics).items()], "grid")]
     tables = [f"<section><h2>{escape(name)}</h2>{table(rows)}</section>" for name, rows in page.tables.items()]
-    body += ['<div class="grid">', *tables, "</div>"]
+    body += ['<div class="tables">', *tables, "</div>"]
     if page.mesh or page.splats:
         body += [f"<script>{static(name)}</script>" for name in SCRIPTS]
     lines = ["<!doctype html>", f'<html lang="en"><head>{"".join(head)}</head>', "<body>", *filter(None, body)]

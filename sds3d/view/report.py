@@ -37,9 +37,9 @@ def run_page(folder: Path, metrics: Path, result: Mapping[str, Any], inside: boo
         tables={
             "Asset": result["qa"] or {"asset": result["line"]},
             "Seconds": {**result["seconds"], "export": result["export_seconds"]},
-            "Settings": {k: v for k, v in settings.items() if k != "prompt"},
             "Machine": {**result["hardware"], **result["memory"]},
             "Versions": result["versions"],
+            "Settings": {k: v for k, v in settings.items() if k != "prompt"},
         },
     )
 

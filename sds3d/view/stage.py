@@ -15,6 +15,8 @@ from sds3d.view.page import Part
 
 SPLATS_INSIDE, SPLATS_SERVED = 150_000, 2_000_000  # at most this many Gaussians in a page, or from the local server
 HARMONICS_INSIDE = 3_000_000  # bytes of Gaussians in a page from which colours no longer change with the view
+MESH_INSIDE = 6_000_000  # bytes of a .glb in a page from which its texture is made smaller
+TEXELS_INSIDE = 1024  # a side, then
 
 
 def run_parts(mesh: Path | None, splats: Path | None, inside: bool) -> tuple[Part | None, Part | None]:
@@ -23,7 +25,7 @@ def run_parts(mesh: Path | None, splats: Path | None, inside: bool) -> tuple[Par
     shown, placement = None, None
     if mesh is not None:
         loaded = load_mesh(mesh)
-        shown, placement = mesh_part(loaded, mesh.read_bytes()), loaded.placement
+        shown, placement = mesh_part(loaded, mesh.read_bytes(), inside), loaded.placement
     return shown, None if splats is None else splats_part(_beside(load_splats(splats), placement), inside)
 
 
@@ -35,13 +37,16 @@ def _beside(loaded: LoadedSplats, placement: Placement | None) -> Gaussians:
     return upright.placed(1 / placement.radius, -placement.centre / placement.radius)
 
 
-def mesh_part(loaded: LoadedMesh, data: bytes) -> Part:
-    """The pane of a mesh, `data` the file that it was loaded from: as it is, if the viewer can read that."""
+def mesh_part(loaded: LoadedMesh, data: bytes, inside: bool = False) -> Part:
+    """The pane of a mesh, `data` the file that it was loaded from: as it is, if the viewer can read that and it is not
+    too large."""
     label = f"{len(loaded.faces):,} faces"
-    if self_contained(data):
-        centre = loaded.placement.centre.tolist()
-        return Part(data, label, placement=(*centre, loaded.placement.radius))
-    return Part(to_glb(loaded), label)
+    if not self_contained(data):
+        return Part(to_glb(loaded), label)
+    if inside and len(data) > MESH_INSIDE:
+        note = "The mesh is shown with its colours alone, in a smaller texture; sds3d view shows all of it."
+        return Part(to_glb(loaded, TEXELS_INSIDE), label, note)
+    return Part(data, label, placement=(*loaded.placement.centre.tolist(), loaded.placement.radius))
 
 
 def splats_part(splats: Gaussians, inside: bool) -> Part:

@@ -31,7 +31,7 @@ class Model {
     mesh.looks = {
       lit,
       plain: new THREE.MeshBasicMaterial({ ...OFFSET, ...kept, map: lit.map, color: lit.color, vertexColors: lit.vertexColors }),
-      clay: new THREE.MeshStandardMaterial({ ...OFFSET, side: lit.side, color: 0xb8b4ae, roughness: 0.85 }),
+      clay: new THREE.MeshStandardMaterial({ ...OFFSET, side: lit.side, color: 0xc4c4c4, roughness: 0.85 }),
       normals: new THREE.ShaderMaterial({ ...OFFSET, ...NORMAL_SHADER, side: lit.side }),
     };
   }

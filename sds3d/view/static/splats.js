@@ -5,7 +5,7 @@ const SPLAT_VERTEX = `
 precision highp float; precision highp int; precision highp usampler2D;
 const float DILATION = 0.3, MIN_ALPHA = 1.0 / 255.0, NEAR = 0.01, SLACK = 1.3;
 uniform mat4 modelViewMatrix;
-uniform usampler2D table;  // two texels a Gaussian: x, y, z, rgba | quaternion (4 x 16 bits), scales (3 halves)
+uniform usampler2D table;  // two texels a Gaussian: x, y, z, rgba | quaternion (4 x 16 bits), scales (3 halves), normal
 uniform usampler2D bands;  // harmonics: ceil(3 K / 16) texels a Gaussian, signed bytes of the reach
 uniform int degree;
 uniform float reach;
@@ -54,17 +54,19 @@ vec3 harmonics(int splat, vec3 d) {
   return sum * reach / 127.0;
 }
 
-vec3 thinnest(mat3 axes, vec3 scales) {
-  if (scales.x <= scales.y && scales.x <= scales.z) return axes[0];
-  return scales.y <= scales.z ? axes[1] : axes[2];
+vec3 unfolded(uint bits) {  // a direction in an octahedron, two signed bytes
+  vec2 p = vec2(int(bits << 24) >> 24, int(bits << 16) >> 24) / 127.0;
+  float z = 1.0 - abs(p.x) - abs(p.y);
+  if (z < 0.0) p = (1.0 - abs(p.yx)) * vec2(p.x < 0.0 ? -1.0 : 1.0, p.y < 0.0 ? -1.0 : 1.0);
+  return normalize(vec3(p, z));
 }
 
-vec3 shade(vec3 colour, mat3 axes, vec3 scales, vec3 seen) {
+vec3 shade(vec3 colour, vec3 normal, vec3 seen) {
   if (look == 0) return colour;
-  vec3 normal = thinnest(axes, scales), towards = mat3(modelViewMatrix) * normal;
+  vec3 towards = mat3(modelViewMatrix) * normal;
   float side = dot(towards, seen) > 0.0 ? -1.0 : 1.0;
   if (look == 2) return side * normal * 0.5 + 0.5;
-  return vec3(0.42 + 0.4 * max(dot(side * towards, normalize(vec3(0.4, 0.7, 0.9))), 0.0));
+  return vec3(0.5 + 0.42 * max(dot(side * towards, normalize(vec3(0.4, 0.7, 0.9))), 0.0));
 }
 
 void main() {
@@ -87,7 +89,7 @@ void main() {
   offset = position.xy * sqrt(2.0 * log(rgba.a / MIN_ALPHA) * vec2(xx, yy));
   conic = vec3(yy, -xy, xx) / det;
   if (degree > 0) rgba.rgb = max(rgba.rgb + harmonics(splat, normalize(place - eye)), 0.0);
-  tint = vec4(shade(rgba.rgb, axes, scales, normalize(centre)), rgba.a);
+  tint = vec4(shade(rgba.rgb, unfolded(b.w >> 16), normalize(centre)), rgba.a);
   gl_Position = vec4((slope * focal + offset) / (0.5 * viewport), 0.0, 1.0);
 }`;
 
@@ -112,7 +114,7 @@ function unpackSplats(buffer) {
   const view = new DataView(buffer), count = view.getUint32(0, true), degree = view.getUint32(4, true);
   const number = (i) => view.getFloat32(8 + 4 * i, true);
   const column = (Kind, before, width) => new Kind(buffer, 44 + before * count, width * count);
-  const places = column(Uint8Array, 0, 9), sizes = column(Uint8Array, 9, 3), turns = column(Int8Array, 12, 4), rgba = column(Uint8Array, 16, 4);
+  const places = column(Uint8Array, 0, 9), sizes = column(Uint8Array, 9, 3), turns = column(Int8Array, 12, 4), rgba = column(Uint8Array, 16, 4), facing = column(Uint8Array, 20, 2);
   const centres = new Float32Array(3 * count), texels = new Uint32Array(8 * count), floats = new Float32Array(texels.buffer);
   const snorm = (a, b) => (Math.round(a / 127 * 32767) & 0xffff | Math.round(b / 127 * 32767) << 16) >>> 0;
   const half = Array.from({ length: 256 }, (_, i) => THREE.DataUtils.toHalfFloat(Math.exp(number(6) + number(7) * i / 255)));
@@ -126,7 +128,7 @@ function unpackSplats(buffer) {
     texels[8 * i + 4] = snorm(turns[q], turns[q + 1]);
     texels[8 * i + 5] = snorm(turns[q + 2], turns[q + 3]);
     texels[8 * i + 6] = (half[sizes[s]] | half[sizes[s + 1]] << 16) >>> 0;
-    texels[8 * i + 7] = half[sizes[s + 2]];
+    texels[8 * i + 7] = (half[sizes[s + 2]] | facing[2 * i] << 16 | facing[2 * i + 1] << 24) >>> 0;
   }
   return { count, degree, reach: number(8), centres, texels, bands: unpackBands(buffer, count, degree) };
 }
@@ -134,7 +136,7 @@ function unpackSplats(buffer) {
 function unpackBands(buffer, count, degree) {
   if (!degree) return new Uint32Array(4);
   const width = 3 * (degree + 1) ** 2, stride = 16 * Math.ceil(width / 16);
-  const from = new Uint8Array(buffer, 44 + 20 * count, width * count), bytes = new Uint8Array(stride * count);
+  const from = new Uint8Array(buffer, 44 + 22 * count, width * count), bytes = new Uint8Array(stride * count);
   for (let i = 0; i < count; i++) bytes.set(from.subarray(i * width, (i + 1) * width), i * stride);
   return new Uint32Array(bytes.buffer);
 }

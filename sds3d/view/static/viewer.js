@@ -42,6 +42,7 @@ class Stage {
       this.model = await loadModel(bytes);
       this.model.bringHome(parts.mesh.dataset.place.split(" ").map(Number));
       this.scene = new THREE.Scene().add(this.model.object);
+      this.scene.environmentIntensity = 0.65;
       this.start.light ||= this.model.shaded;
       this.panes.push({ name: "mesh", title: `Mesh · ${parts.mesh.dataset.label}` });
       this.offer(parts.mesh, bytes);
