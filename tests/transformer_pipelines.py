@@ -17,7 +17,7 @@ from torch import Tensor
 from sds3d.priors.diffusion import DiffusionPrior
 
 WIDTH = 32  # of CLIP's and T5's states
-WORDS = "a red chair car ball view front side back overhead , ugly".split()
+WORDS = ["a", "red", "chair", "ball", "view", "front", "side", "back", "overhead"]
 
 
 def t5_tokenizer() -> Any:
@@ -26,7 +26,7 @@ def t5_tokenizer() -> Any:
 
     letters = "abcdefghijklmnopqrstuvwxyz',.-:>"
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-    pieces += [(f"▁{word}", -4.0) for word in WORDS if word not in letters] + [(letter, -8.0) for letter in letters]
+    pieces += [(f"▁{word}", -4.0) for word in WORDS] + [(letter, -8.0) for letter in letters]
     return T5Tokenizer(vocab=pieces, extra_ids=0)
 
 
@@ -292,7 +292,7 @@ def save(folder: Path, builder: Callable[..., Any], options: dict[str, Any]) -> 
     return pipeline
 
 
-# ---------------------------------------------------------------------------------------- what diffusers itself computes
+# --------------------------------------------------------------------------------------- what diffusers itself computes
 
 
 def flow_eps(x: Tensor, cleaned: Tensor, s: float) -> Tensor:

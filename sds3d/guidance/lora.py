@@ -8,7 +8,8 @@ from torch import nn
 from sds3d.errors import UserError
 
 NAME = "critic"
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # diffusers' names for an attention layer's projections
+# diffusers' names for an attention layer's projections; the last four are of text tokens that take part.
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 
 def target_layers(network: nn.Module) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from sds3d.errors import UserError
 from sds3d.priors import single_file
 from sds3d.priors.families import FAMILIES, Family, supported
+from sds3d.priors.hub_files import Weights, prefer, weight_sets
 from sds3d.priors.part import Part, first_line, present, read_json
 
 LIBRARIES = ("diffusers", "transformers", "sds3d")
@@ -135,12 +136,12 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
 
 @contextmanager
 def _without_progress_bars(module: str) -> Iterator[None]:
-    """transformers draws a bar for every model it loads."""
-    if not module.startswith("transformers"):
+    """transformers draws a bar for every model it loads, diffusers for those in shards."""
+    library = module.partition(".")[0]
+    if library not in ("diffusers", "transformers"):
         yield
         return
-    from transformers.utils import logging
-
+    logging = importlib.import_module(f"{library}.utils.logging")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -174,9 +175,8 @@ def _part(folder: Path, name: str, library: str, cls: str, classes: Mapping[tupl
     read_json(home / "config.json", folder)
     if library == "sds3d.priors.minilm":
         return Part(name, cls, module, home)
-    files = _weight_files(home, folder)
-    variant = "fp16" if files[0].name.endswith(".fp16.safetensors") else None
-    return Part(name, cls, module, home, variant, sum(map(_count, files)))
+    weights = _weights(home, folder)
+    return Part(name, cls, module, home, weights.variant or None, sum(_count(home / file) for file in weights.files))
 
 
 def _tokenizer_files(home: Path, folder: Path) -> None:
@@ -186,21 +186,19 @@ def _tokenizer_files(home: Path, folder: Path) -> None:
             present(home / file, folder)
 
 
-def _weight_files(home: Path, folder: Path) -> list[Path]:
-    """The safetensors files to load, the full-precision ones first; UserError if there are none."""
-    files = sorted(home.glob("*.safetensors"))
-    plain = [f for f in files if f.name in ("model.safetensors", "diffusion_pytorch_model.safetensors")]
-    shards = [f for f in files if "-of-" in f.name]
-    fp16 = [f for f in files if f.name.endswith(".fp16.safetensors")]
-    chosen = plain or shards or fp16
-    if not chosen and (any(home.glob("*.bin")) or any(home.glob("*.ckpt"))):
+def _weights(home: Path, folder: Path) -> Weights:
+    """The safetensors files to load, in full precision if they are there; UserError if there is no complete set."""
+    names = [file.name for file in home.iterdir()]
+    chosen = prefer(weight_sets(names), None)
+    if chosen is not None:
+        return chosen
+    if any(name.endswith((".bin", ".ckpt")) for name in names) and not any("safetensors" in name for name in names):
         raise UserError(
             f"{home} holds only pickled weights, which can run code and are not loaded: if you trust them, convert "
             f"with {CONVERT.format(folder)}"
         )
-    if not chosen:
-        raise UserError(f"{home} holds no weights (*.safetensors): download or copy the model again")
-    return chosen
+    missing = "not all shards of its" if any("-of-" in name for name in names) else "no"
+    raise UserError(f"{home} holds {missing} weights (*.safetensors): download or copy the model again")
 
 
 def _count(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""The text encoder of Sana: Gemma 2's last hidden states, of the prompt after an instruction to imagine it in detail."""
+"""The text encoder of Sana: Gemma 2's last hidden states of the prompt, after an order to imagine it in detail."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ MAX_TOKENS = 300  # that the network sees
 # "Complex human instruction" (Sana, arXiv 2410.10629, section 2.3.2), in the wording that the models were trained with.
 INSTRUCTION = "\n".join(
     [
-        "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions suitable for image "
-        "generation. Evaluate the level of detail in the user prompt:",
+        "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions suitable for "
+        "image generation. Evaluate the level of detail in the user prompt:",
         "- If the prompt is simple, focus on adding specifics about colors, shapes, sizes, textures, and spatial "
         "relationships to create vivid and concrete scenes.",
-        "- If the prompt is already detailed, refine and enhance the existing details slightly without overcomplicating.",
+        "- If the prompt is already detailed, refine and enhance the existing details slightly without "
+        "overcomplicating.",
         "Here are examples of how to transform or refine prompts:",
         "- User Prompt: A cat sleeping -> Enhanced: A small, fluffy white cat curled up in a round shape, sleeping "
         "peacefully on a warm sunny windowsill, surrounded by pots of blooming red flowers.",
         "- User Prompt: A busy city street -> Enhanced: A bustling city street scene at dusk, featuring glowing street "
         "lamps, a diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass "
         "skyscrapers.",
-        "Please generate only the enhanced description for the prompt below and avoid including any additional commentary "
-        "or evaluations:",
+        "Please generate only the enhanced description for the prompt below and avoid including any additional "
+        "commentary or evaluations:",
         "User Prompt: ",
     ]
 )

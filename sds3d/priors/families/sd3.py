@@ -67,7 +67,7 @@ def forward(network: Any, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
 
 
 def completed(tokens: Tensor, width: int) -> Tensor:
-    """Zeros in the place of T5's states where there is no T5, as for a share of the training pictures (section 5.3.3)."""
+    """Zeros where there is no T5, at the side and in its place, as for a share of the training (section 5.3.3)."""
     missing = width - tokens.shape[-1]
     return F.pad(tokens, (0, missing, 0, T5_TOKENS)) if missing else tokens
 
