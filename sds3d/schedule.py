@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -90,6 +90,12 @@ class Times:
         rising = all(a < b for a, b in zip(self.knots, self.knots[1:], strict=False))
         if len(self.knots) != len(self.levels) or not rising or not all(0 <= v <= 1 for v in self.levels):
             raise UserError("time.knots must rise, and time.levels needs as many shares of T between 0 and 1")
+
+    def weakened(self, strength: float) -> Times:
+        """The same policy from `strength` of the way from lo to hi, for what need not be made from nothing."""
+        top = self.lo + (self.hi - self.lo) * strength
+        low, high = min(self.lo_end, top), min(self.hi_end, top)
+        return replace(self, hi=top, lo_end=low, hi_end=high, levels=tuple(min(v, top) for v in self.levels))
 
     def band(self, progress: float) -> tuple[float, float]:
         """The policy's (low, high) at `progress` in [0, 1], as shares of T."""

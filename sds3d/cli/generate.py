@@ -42,6 +42,7 @@ def use_threads(threads: int | None) -> None:
 def generate(
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
     scene: str | None = typer.Option(None, "--scene", help="splats, grid or mesh."),
+    stages: str | None = typer.Option(None, "--stages", help='In place of --scene, such as "grid:300,mesh:200".'),
     guidance: str | None = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
     prior: str | None = PRIOR,
     preset: str | None = typer.Option(
@@ -75,7 +76,7 @@ def generate(
 
     clean(prompt)  # an empty prompt is told before the slow imports
     flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
-    flags |= {"negative": negative, "image": image, "source": source, "regions": region or None}
+    flags |= {"stages": stages, "negative": negative, "image": image, "source": source, "regions": region or None}
     overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make

@@ -42,9 +42,7 @@ def _prompts() -> list[Row]:
 
 
 def _settings() -> list[Row]:
-    own = {
-        k: v for k, v in fields(Settings()) if k not in ("prompt", "scene_options", "guidance_options", "base_options")
-    }
+    own = {k: v for k, v in fields(Settings()) if k != "prompt" and not k.endswith("_options")}
     rows = [(key, _show(value)) for key, value in own.items()]
     for name, kind in SCENES.items():
         rows += [(f"{name}.{key}", _show(value)) for key, value in fields(kind.config())]

@@ -250,7 +250,7 @@ def draw_background(settings: Settings, step: int, policy: str) -> Tensor:
 
 def draw_times(settings: Settings, progress: float, step: int) -> Tensor:
     """(B,) shares of T."""
-    time = settings.time
+    time = settings.time.weakened(settings.strength)
     n = settings.views if time.per == "view" else 1
     return time.sample(progress, n, stream(settings.seed, "time", step)).expand(settings.views)
 

@@ -15,12 +15,13 @@ import torch
 
 from sds3d import config
 from sds3d.engine import run as runs
-from sds3d.engine.distill import Distiller, Record, distill, prepare
+from sds3d.engine.distill import Record
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import check_source, saved_scene
+from sds3d.engine.staged import Staged
 from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
 from sds3d.export import export_asset
@@ -122,7 +123,7 @@ def _carry_through(
         prior = load_prior(settings.prior, device)
     run.begin(force)  # only now: a prior that does not load leaves an old run alone
     with clock.stage("scene", tell=False), _noting_warnings(listener):
-        loop = prepare(settings, prior, folder=run.folder)
+        loop = Staged(settings, prior, run.folder, listener.note)
         if run.restore(loop):
             listener.note(f"  resumed at step {loop.step} of {settings.steps}")
     try:
@@ -138,16 +139,16 @@ def _carry_through(
     return run.folder
 
 
-def optimise(run: Run, loop: Distiller, listener: Listener) -> None:
+def optimise(run: Run, loop: Staged, listener: Listener) -> None:
     """The loop to its end, with metrics, previews and checkpoints; a polite stop saves and raises Interrupted."""
     settings = run.settings
     with polite_stop() as stop, open(run.metrics, "a", encoding="utf-8") as metrics:
-        for record in distill(loop):
+        for record in loop.records():
             metrics.write(json.dumps(record.as_dict(), allow_nan=False) + "\n")
             listener.step(record)
             if record.step % settings.preview_every == 0:
                 preview(loop.scene, run.previews / f"{record.step:06}.png")
-            if record.step % settings.checkpoint_every == 0 or record.step == settings.steps or stop.asked:
+            if record.step % settings.checkpoint_every == 0 or record.step in loop.seams or stop.asked:
                 metrics.flush()
                 run.save(loop)
             if stop.asked:
@@ -157,7 +158,7 @@ def optimise(run: Run, loop: Distiller, listener: Listener) -> None:
                 )
 
 
-def _finish(run: Run, loop: Distiller, clock: Clock) -> dict[str, Any]:
+def _finish(run: Run, loop: Staged, clock: Clock) -> dict[str, Any]:
     """Export and pictures into the run folder, all at once; returns the result but for its last lines."""
     settings = run.settings
     with runs.staging(run.folder) as scratch:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
+
+from torch import Tensor
 
 from sds3d.config import read_yaml, write_yaml
 from sds3d.engine import checkpoint
-from sds3d.engine.distill import Distiller
 from sds3d.engine.settings import Settings, from_values
 from sds3d.errors import UserError
 from sds3d.files import replacing, write_bytes
@@ -21,6 +22,17 @@ from sds3d.prompts import slug
 PRODUCTS = ("views.png", "turntable.mp4", "turntable.gif", "report.html", "result.json")
 LOCK = ".lock"
 OWN = ("config.yaml", "metrics.jsonl", "checkpoint.safetensors", "reference.png", "preview/*.png", "asset*", *PRODUCTS)
+
+
+class Resumable(Protocol):
+    """What a checkpoint is made of."""
+
+    @property
+    def step(self) -> int: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor], step: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,11 @@ class Run:
         if not config.exists():
             write_bytes(config, write_yaml(self.settings.as_dict()).encode())
 
-    def save(self, run: Distiller) -> None:
+    def save(self, run: Resumable) -> None:
         """Checkpoint the loop at its current step."""
         checkpoint.save(self.checkpoint, run.state_dict(), {"step": run.step, "settings": self.settings.hash})
 
-    def restore(self, run: Distiller) -> bool:
+    def restore(self, run: Resumable) -> bool:
         """Put the loop where the checkpoint left it; False when there is none. Later metrics are cut off."""
         if not self.checkpoint.exists():
             return False

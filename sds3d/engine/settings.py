@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sds3d.config import apply, flatten, load_preset, read_yaml, to_dict, unknown_setting
+from sds3d.config import apply, coerce, flatten, load_preset, read_yaml, to_dict, unknown_setting
+from sds3d.engine.stages import parse_stages
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
 from sds3d.files import digest
@@ -70,7 +71,9 @@ class Settings:
     preset: str = "default"
     prior: str = "embedded"
     guidance: str = "sds"
-    scene: str = "splats"
+    scene: str = "splats"  # with stages: that of the last one
+    stages: tuple[str, ...] = ()  # SCENE:STEPS or SCENE:STEPS@STRENGTH, each from where the one before it has ended
+    strength: float = 1.0  # share of the noise levels, from the lowest, that a run goes through
     steps: int = 400
     views: int = 8  # cameras per step, one batch
     size: int = 0  # pixels of a rendered view; 0 takes what the prior sees
@@ -90,6 +93,7 @@ class Settings:
     scene_options: Any = None
     guidance_options: Any = None
     base_options: Any = None  # of the objective that the guidance wraps, where it does
+    stage_options: Any = None  # of the scenes of the stages before the last, by name
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("views", 1), ("size", 0), ("checkpoint_every", 1), ("preview_every", 1)):
@@ -107,6 +111,8 @@ class Settings:
                 f"{len(self.regions)} regions want as many region_masks, not {len(self.region_masks)}: "
                 "give them in the same order, as --set 'region_masks=y>0.2,rest'"
             )
+        if not 0 < self.strength <= 1:
+            raise UserError(f"strength is a share above 0 and up to 1, not {self.strength}")
         if not 0 <= self.random_background <= 1:
             raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
 
@@ -116,6 +122,8 @@ class Settings:
         values[self.scene] = values.pop("scene_options") or {}
         values[self.guidance] = values.pop("guidance_options") or {}
         base = values.pop("base_options")
+        values.pop("stage_options")
+        values |= {name: to_dict(options) for name, options in (self.stage_options or {}).items()}
         return values if base is None else values | {self.guidance_options.base: base}
 
     @property
@@ -161,18 +169,33 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     base = load_preset(preset)
     source = str(overrides.get("source", base.get("source", "")))
     base |= _taken_over(source) if source else {}
-    chosen = {**base, **overrides}
+    chosen = _staged({**base, **overrides}, overrides)
     scene, guidance = str(chosen.get("scene", Settings.scene)), str(chosen.get("guidance", Settings.guidance))
     mine = _aliases(overrides, scene, guidance)
     if "prior" in mine:
         mine["prior"] = _anchor(str(mine["prior"]))
-    _refuse_unused(mine, scene, guidance, str({**base, **mine}.get(f"{guidance}.base", _default_base(guidance))))
+    names = [scene, *(stage.scene for stage in parse_stages(chosen["stages"]))]
+    _refuse_unused(mine, names, guidance, str({**base, **mine}.get(f"{guidance}.base", _default_base(guidance))))
+    if source and chosen["stages"]:
+        raise UserError("--source edits one scene as it is: leave --stages out")
     if source and scene != base["scene"]:
         raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
     image = chosen.get("image")
     files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
-    return from_values({**base, **mine, **files, "prompt": clean(prompt), "preset": preset})
+    own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
+    return from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
+
+
+def _staged(chosen: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`chosen` with its stages as a tuple, which decide on the scene and the steps."""
+    texts = coerce(chosen.get("stages", ()), tuple[str, ...], "stages")
+    if not texts:
+        return {**chosen, "stages": ()}
+    if both := {"scene", "steps"} & overrides.keys():
+        raise UserError(f"--stages says which scenes and how many steps: leave {' and '.join(sorted(both))} out")
+    last = parse_stages(texts)[-1]
+    return {**chosen, "stages": texts, "scene": last.scene, "steps": last.last}
 
 
 def _file(path: str) -> Path:
@@ -210,7 +233,10 @@ def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """The settings with the options of the chosen scene and guidance, or their defaults."""
     scene, guidance = (options.get(n) or _options(n) for n in (settings.scene, settings.guidance))
     base = options.get(guidance.base) or _options(guidance.base) if isinstance(guidance, NamedWrapper) else None
-    return replace(settings, scene_options=scene, guidance_options=guidance, base_options=base)
+    earlier = {s.scene: options.get(s.scene) or _options(s.scene) for s in parse_stages(settings.stages)[:-1]}
+    return replace(
+        settings, scene_options=scene, guidance_options=guidance, base_options=base, stage_options=earlier or None
+    )
 
 
 def _options(name: str) -> Any:
@@ -225,7 +251,7 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
         head, _, rest = key.partition(".")
         if rest and (head in SCENES or head in GUIDANCE):
             by_name.setdefault(head, {})[rest] = value
-        elif head in ("scene_options", "guidance_options", "base_options"):
+        elif head in ("scene_options", "guidance_options", "base_options", "stage_options"):
             raise unknown_setting(key, ("scene", "guidance"))
         else:
             plain[key] = value
@@ -247,10 +273,10 @@ def _default_base(guidance: str) -> str:
     return kind.base if kind is not None and issubclass(kind, NamedWrapper) else guidance
 
 
-def _refuse_unused(values: Mapping[str, Any], scene: str, guidance: str, base: str) -> None:
+def _refuse_unused(values: Mapping[str, Any], scenes: Sequence[str], guidance: str, base: str) -> None:
     """An option of something not chosen is a mistake when the user wrote it (and fine in a preset)."""
     for key in values:
         head, dot, _ = key.partition(".")
-        for kind, names, name in (("scene", SCENES, scene), ("guidance", GUIDANCE, guidance)):
-            if dot and head in names and head not in (name, base) and name in names:
-                raise UserError(f"{key} has no effect: the {kind} is {name!r}; add --{kind} {head} or leave it out")
+        for kind, names, used in (("scene", SCENES, scenes), ("guidance", GUIDANCE, (guidance, base))):
+            if dot and head in names and head not in used and used[0] in names:
+                raise UserError(f"{key} has no effect: the {kind} is {used[0]!r}; add --{kind} {head} or leave it out")

@@ -12,6 +12,7 @@ from sds3d.engine.conditions import Conditions
 from sds3d.engine.reference import reference_image
 from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import Settings
+from sds3d.engine.stages import stage_at, stage_settings
 from sds3d.errors import UserError
 from sds3d.files import digest
 from sds3d.guidance.critic import LoraCritic
@@ -28,7 +29,7 @@ def create_scene(settings: Settings, device: torch.device) -> Scene:
 def saved_scene(settings: Settings, path: Path, device: torch.device) -> tuple[Scene, dict[str, Any]]:
     """The scene that the checkpoint at `path` holds, a run of `settings`, and the checkpoint's header."""
     tensors, header = checkpoint.load(path)
-    scene = create_scene(settings, device)
+    scene = create_scene(stage_settings(settings, stage_at(settings, int(header["step"]))), device)
     scene.load_state_dict(checkpoint.part(tensors, "scene"))
     return scene, header
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sds3d.export.config import ExportConfig
 from sds3d.export.mesh import Mesh, TexturedMesh, topology
+from sds3d.export.own import own_colors, own_surface
 from sds3d.export.qa import Quality, likeness
 from sds3d.export.surface import Surface, extract
 from sds3d.export.texture import Texels, from_field, from_views, paint, rasterise
@@ -42,7 +43,9 @@ def build(scene: Scene, config: ExportConfig, clock: Clock) -> tuple[TexturedMes
     with clock.part("views"):
         fit = look(scene, ring(8, (0.0, 35.0)), FIT_SIZE)
     with clock.part("surface"):
-        surface = extract(shape, fit, scene.device, config.resolution, config.faces)
+        surface = own_surface(scene, config.faces)
+        if surface is None:
+            surface = extract(shape, fit, scene.device, config.resolution, config.faces)
     unwrapping = Unwrapping(surface.mesh, config.texture, config.unwrap_seconds)
     try:
         with clock.part("views"):
@@ -64,9 +67,10 @@ def _bake(
 ) -> tuple[TexturedMesh, str]:
     """The texture from `source`; "auto" takes the field's colours if they are faithful to the views the surface was
     fitted to, else whichever of field and views comes nearer to them."""
-    own = from_field(texels, shape, scene.device)
+    exact = own_colors(scene, texels)
+    own = from_field(texels, shape, scene.device) if exact is None else exact
     by_field = paint(mesh, atlas, texels, own)
-    if source == "field" or (source == "auto" and likeness(by_field, fit).psnr >= FAITHFUL):
+    if exact is not None or source == "field" or (source == "auto" and likeness(by_field, fit).psnr >= FAITHFUL):
         return by_field, "field"
     seen = look(scene, ring(12, (-5.0, 20.0, 50.0)), BAKE_SIZE, batch=2)
     by_views = paint(mesh, atlas, texels, from_views(texels, mesh, seen, own))

@@ -32,6 +32,8 @@ class Texels:
     positions: Tensor  # (N, 3)
     normals: Tensor  # (N, 3) unit
     side: int
+    face: Tensor  # (N,) the triangle
+    shares: Tensor  # (N, 3) of its corners
 
     @property
     def used(self) -> float:
@@ -92,7 +94,14 @@ def rasterise(mesh: Mesh, atlas: Atlas) -> Texels:
     corners = mesh.faces[face[where]]
     positions = (mesh.vertices[corners] * shares).sum(1)
     normals = (vertex_normals(mesh)[corners] * shares).sum(1)
-    return Texels(where, torch.from_numpy(positions), F.normalize(torch.from_numpy(normals), dim=-1), side)
+    return Texels(
+        where,
+        torch.from_numpy(positions),
+        F.normalize(torch.from_numpy(normals), dim=-1),
+        side,
+        torch.from_numpy(face[where]),
+        torch.from_numpy(shares[..., 0]),
+    )
 
 
 def from_field(texels: Texels, field: Field, device: torch.device) -> Tensor:

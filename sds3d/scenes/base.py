@@ -44,6 +44,16 @@ class Field:
     bound: float
 
 
+@dataclass(frozen=True)
+class OwnMesh:
+    """The triangles of a scene that is made of them, on the CPU."""
+
+    vertices: Tensor  # (V, 3)
+    faces: Tensor  # (F, 3) counter-clockwise from outside
+    given: bool = False  # an asset's own: to be kept as it is, with normals that break where vertices are doubled
+    color: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # points, face, shares of its corners -> sRGB
+
+
 class Scene(Protocol):
     """Splats, grid, ...: owns its parameters and its optimiser's housekeeping."""
 

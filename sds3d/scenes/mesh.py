@@ -20,7 +20,7 @@ from sds3d.errors import UserError
 from sds3d.render.mesh_distance import signed_distance
 from sds3d.render.mesh_draw import Light, draw
 from sds3d.render.mesh_topology import bending, edges_of, laplacian
-from sds3d.scenes.base import Field, Frame, ParamGroup
+from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
 from sds3d.scenes.tetra import Lattice, place
@@ -37,7 +37,7 @@ class MeshConfig:
     resolution: int = 40  # cells a side of the lattice
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
-    supersample: int = 2  # samples a side of a pixel
+    supersample: int = 2  # samples a side of a pixel, in training
     light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
     color: ColorConfig = field(default_factory=ColorConfig)
     lr_distance: Span = (2e-3, 5e-4)  # world units
@@ -70,6 +70,7 @@ class MeshScene:
 
     def __init__(self, config: MeshConfig, device: torch.device | str, generator: torch.Generator) -> None:
         self.config, self.device = config, torch.device(device)
+        self.cells = config.resolution
         self.lattice = Lattice(config.resolution, BOUND, self.device)
         self.distances = DenseGrid(1, config.resolution, config.levels, BOUND, device=self.device)
         self.shifts = DenseGrid(3, config.resolution, 1, BOUND, device=self.device)
@@ -118,7 +119,7 @@ class MeshScene:
             background,
             lambda points: self.color(table, points.positions),
             Light() if training and self.config.light == "camera" else None,
-            supersample=self.config.supersample,
+            supersample=self.config.supersample if training else 1,
         )
         extra = {"cut": cut, "sdf": sdf, "edges": edges} if training else None
         return Frame(seen.rgb, seen.alpha, seen.depth, seen.normal, extra)
@@ -176,12 +177,12 @@ class MeshScene:
         """Nothing to keep: the surface is cut anew."""
 
     @torch.no_grad()
-    def mesh(self) -> tuple[Tensor, Tensor]:
-        """Vertices (V, 3) and faces (F, 3), counter-clockwise from outside, on the CPU."""
+    def own_mesh(self) -> OwnMesh:
+        """The surface as it is cut now. UserError when there is none."""
         cut, _ = self.cut()
         if not len(cut.faces):
             raise UserError("the mesh has vanished: lower mesh.lr_distance, or start from another seed")
-        return cut.vertices.cpu(), cut.faces.cpu()
+        return OwnMesh(cut.vertices.cpu(), cut.faces.cpu())
 
     @torch.no_grad()
     def surface(self) -> Field:

@@ -97,7 +97,11 @@ class ColorField:
     def __call__(self, table: Tensor, points: Tensor) -> Tensor:
         """(P, 3) sRGB at points (P, 3); differentiable in the field, not in the points."""
         points = points.detach()
-        return torch.sigmoid(self.learned(table, points) + trilinear(self.base, points, BOUND))
+        return torch.sigmoid(self.learned(table, points) + self.start(points))
+
+    def start(self, points: Tensor) -> Tensor:
+        """(P, 3) logits of the base."""
+        return trilinear(self.base, points, BOUND)
 
     def parameters(self) -> list[ParamGroup]:
         groups = [ParamGroup("color", self.encoding.parameters(), *self.config.lr)]

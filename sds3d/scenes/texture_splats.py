@@ -1,0 +1,65 @@
+"""Gaussians from elsewhere whose colours change, and whose shapes do within a distance or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+
+from sds3d.assets.splats import LoadedSplats
+from sds3d.errors import UserError
+from sds3d.scenes.base import Frame, ParamGroup
+from sds3d.scenes.from_splats import LoadedScene
+from sds3d.scenes.splats_config import SplatsConfig
+from sds3d.scenes.texture_config import TextureConfig
+
+UNUSED = ("color", "move", "light", "supersample", "detail", "edge", "faces", "bending")  # speak of meshes alone
+
+
+class TextureSplats(LoadedScene):
+    """A LoadedScene that neither grows nor loses Gaussians. The means stay within `distance` of where they were."""
+
+    def __init__(self, config: TextureConfig, loaded: LoadedSplats, device: torch.device | str) -> None:
+        _refuse(config)
+        degree = round(loaded.world.sh.shape[1] ** 0.5) - 1
+        super().__init__(loaded, SplatsConfig(sh=degree, sh_until=0.0, penalty_size=(0.0, 0.0)), device)
+        self.limits = config
+        self.home = self.params["means"].detach().clone()
+
+    def parameters(self) -> list[ParamGroup]:
+        c = self.limits
+        groups = [ParamGroup("colors", [self.params["colors"]], *c.lr_colors)]
+        if c.distance:
+            first, last = c.lr_move
+            rates = (c.distance * first, c.distance * last)
+            groups.append(ParamGroup("means", [self.params["means"]], *rates))
+            groups += [ParamGroup(name, [self.params[name]], *c.lr_shapes) for name in ("quats", "scales", "opacities")]
+        return groups
+
+    def after_backward(self, step: int, total: int, frame: Frame, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        """No statistics: the Gaussians stay as many."""
+
+    @torch.no_grad()
+    def after_step(
+        self,
+        step: int,
+        total: int,
+        frame: Frame,
+        optimizers: dict[str, torch.optim.Optimizer],
+        generator: torch.Generator,
+    ) -> None:
+        """Whatever went too far comes back to the sphere of `distance` around its home."""
+        if self.limits.distance:
+            away = self.params["means"] - self.home
+            length = away.norm(dim=-1, keepdim=True)
+            far = length > self.limits.distance
+            back = self.home + away * (self.limits.distance * (1 - 1e-6) / length.clamp_min(1e-12))
+            self.params["means"].copy_(torch.where(far, back, self.params["means"]))
+
+
+def _refuse(config: TextureConfig) -> None:
+    """UserError for a setting that Gaussians do not have."""
+    usual = TextureConfig()
+    for field in fields(config):
+        if field.name in UNUSED and getattr(config, field.name) != getattr(usual, field.name):
+            raise UserError(f"texture.{field.name} is for meshes, and {config.asset} holds Gaussians: leave it out")
