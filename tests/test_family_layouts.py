@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import shutil
 import warnings
@@ -132,6 +133,28 @@ def test_a_pixart_file_of_2023_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(
         old.predict(z, t, old.text([PROMPT])), model.prior.predict(z, t, model.prior.text([PROMPT])), rtol=0, atol=0
     )
+
+
+def test_a_sentencepiece_vocabulary_alone_is_read(tmp_path: Path) -> None:
+    """As PixArt's folders have it."""
+    import sentencepiece
+
+    folder, model = copy_of("pixart-alpha", tmp_path), io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a red chair", "a blue ball, side view"]),
+        model_writer=model,
+        vocab_size=40,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "tokenizer" / "spiece.model").write_bytes(model.getvalue())
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).encode(PROMPT)
+    assert load_prior(folder, dtype=torch.float32).text([PROMPT]).mask.sum() == len(pieces) + 1  # and the end
 
 
 def test_sanas_instruction_is_that_of_its_pipeline() -> None:
