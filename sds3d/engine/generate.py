@@ -119,7 +119,7 @@ def _carry_through(
     check_source(settings)
     clock = Clock(listener, time.perf_counter() if started is None else started)
     clock.seconds["start"] = time.perf_counter() - clock.started
-    with clock.stage("prior"):
+    with clock.stage("prior"), _noting_warnings(listener):
         prior = load_prior(settings.prior, device)
     run.begin(force)  # only now: a prior that does not load leaves an old run alone
     with clock.stage("scene", tell=False), _noting_warnings(listener):
