@@ -115,7 +115,7 @@ def test_edges_clay_and_light_change_the_picture(run, tab) -> None:
     plain, _ = shoot(tab, address, "both", 30, 15, SIZE)
     seen = [shoot(tab, address, "both", 30, 15, SIZE, more)[0] for more in ("&edges=1", "&look=clay", "&light=1")]
     for shot in seen:
-        assert np.abs(shot.astype(int) - plain).max() > 40
+        assert np.abs(shot.astype(int) - plain).max() > 20
     clay = seen[1].astype(int)
     assert np.ptp(clay, axis=-1).max() < 30  # no colour left
 

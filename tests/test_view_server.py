@@ -189,5 +189,5 @@ def test_ctrl_c_ends_it_without_a_word_of_complaint(tmp_path) -> None:
     connection.request("GET", "/")
     assert connection.getresponse().status == 200
     os.kill(process.pid, signal.SIGINT)
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=120)
     assert process.returncode == 0 and complaints == ""
