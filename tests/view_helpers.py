@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from browser import Tab
 from PIL import Image
 
 from sds3d.assets.gaussians import SH0, Gaussians
@@ -21,6 +21,9 @@ from sds3d.render.harmonics import basis
 from sds3d.render.mesh import render_soup
 from sds3d.render.splats import render_splats
 from sds3d.view.report import write_report
+
+if TYPE_CHECKING:
+    from browser import Tab
 
 FOV = 40.0
 
