@@ -41,11 +41,13 @@ def export_asset(
     config: ExportConfig | None = None,
     progress: Callable[[str], None] | None = None,
     placement: Placement | None = None,
+    prompt: str = "",
 ) -> dict[str, Any]:
     """Write the scene to `out_dir` in every one of `formats` (keys of FORMATS), each file atomically.
 
     Those of OF_GAUSSIANS are Gaussians, the scene's own or ones laid over its mesh; the others are the mesh.
     `placement` says where the files' coordinates lie; by default where the scene's own file had them, or the world.
+    The words of `prompt` say how rough and metallic it is where `config` does not (materials.py).
     `progress` is told the name of each part of the work as it begins. Returns {"files": format -> names,
     "qa": the QA record or None if no mesh was made, "line": QA in words, "seconds": part -> seconds}.
     Raises UserError for an unknown format, an empty scene or a folder that cannot be written.
@@ -63,7 +65,7 @@ def export_asset(
     owner = None if gaussians is None else scene
     mesh, quality = None, None
     if gaussians is None or set(formats) - wanted:
-        mesh, quality = asset.build(scene, config, clock)
+        mesh, quality = asset.build(scene, config, clock, prompt)
         if gaussians is None and wanted:
             gaussians = splats.on_surface(mesh, config.splats)
     written = {}

@@ -5,14 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
+from sds3d.export.bake import refined, supersampled
 from sds3d.export.config import ExportConfig
+from sds3d.export.delight import delighted
+from sds3d.export.fusion import SIZE as FUSED_SIZE
+from sds3d.export.fusion import all_around
+from sds3d.export.materials import finish_of
 from sds3d.export.mesh import Mesh, TexturedMesh, topology
+from sds3d.export.normals import normal_map, tangents
 from sds3d.export.own import own_colors, own_surface
 from sds3d.export.qa import Quality, likeness
-from sds3d.export.surface import Surface, extract
-from sds3d.export.texture import Texels, from_field, from_views, paint, rasterise
+from sds3d.export.seams import seam_gap
+from sds3d.export.surface import Surface, extract, fused
+from sds3d.export.texture import Texels, from_field, paint, rasterise
 from sds3d.export.unwrap import Atlas, Unwrapping
 from sds3d.export.views import Views, look, ring
 from sds3d.scenes.base import Field, Scene
@@ -37,15 +46,13 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def build(scene: Scene, config: ExportConfig, clock: Clock) -> tuple[TexturedMesh, Quality]:
+def build(scene: Scene, config: ExportConfig, clock: Clock, prompt: str = "") -> tuple[TexturedMesh, Quality]:
     """The scene's textured mesh and its QA record. Held-out views are drawn while xatlas works."""
     shape = scene.surface()
     with clock.part("views"):
         fit = look(scene, ring(8, (0.0, 35.0)), FIT_SIZE)
     with clock.part("surface"):
-        surface = own_surface(scene, config.faces)
-        if surface is None:
-            surface = extract(shape, fit, scene.device, config.resolution, config.faces)
+        surface = own_surface(scene, config.faces) or _surface(scene, shape, fit, config)
     unwrapping = Unwrapping(surface.mesh, config.texture, config.unwrap_seconds)
     try:
         with clock.part("views"):
@@ -56,27 +63,46 @@ def build(scene: Scene, config: ExportConfig, clock: Clock) -> tuple[TexturedMes
         unwrapping.close()
     with clock.part("texture"):
         texels = rasterise(surface.mesh, atlas)
-        mesh, baked_from = _bake(scene, shape, surface.mesh, atlas, texels, fit, config.bake)
+        colors, baked_from = _bake(scene, shape, surface.mesh, atlas, texels, fit, config)
+        mesh = paint(surface.mesh, atlas, texels, colors)
     with clock.part("check"):
         quality = _measure(mesh, surface, atlas, texels, baked_from, held_out)
-    return mesh, quality
+    with clock.part("material"):
+        if config.delight:
+            mesh = paint(surface.mesh, atlas, texels, delighted(colors, texels.normals))
+        mesh = _finish(mesh, texels, surface.fine if config.normal_map else None)
+        finish = finish_of(prompt, config.roughness, config.metallic)
+    return replace(mesh, roughness=finish.roughness, metallic=finish.metallic), quality
+
+
+def _surface(scene: Scene, shape: Field, fit: Views, config: ExportConfig) -> Surface:
+    if config.surface == "density":
+        return extract(shape, fit, scene.device, config.resolution, config.faces)
+    return fused(look(scene, all_around(), FUSED_SIZE), shape.bound, config.resolution, config.faces)
 
 
 def _bake(
-    scene: Scene, shape: Field, mesh: Mesh, atlas: Atlas, texels: Texels, fit: Views, source: str
-) -> tuple[TexturedMesh, str]:
-    """The texture from `source`; "auto" takes the field's colours if they are faithful to the views the surface was
-    fitted to, else whichever of field and views comes nearer to them."""
+    scene: Scene, shape: Field, mesh: Mesh, atlas: Atlas, texels: Texels, fit: Views, config: ExportConfig
+) -> tuple[Tensor, str]:
+    """(N, 3) colours from where the settings say; "auto" takes the field's if they are faithful to the views that the
+    surface was fitted to, else has them corrected by more views."""
     exact = own_colors(scene, texels)
-    own = from_field(texels, shape, scene.device) if exact is None else exact
-    by_field = paint(mesh, atlas, texels, own)
-    if exact is not None or source == "field" or (source == "auto" and likeness(by_field, fit).psnr >= FAITHFUL):
-        return by_field, "field"
-    seen = look(scene, ring(12, (-5.0, 20.0, 50.0)), BAKE_SIZE, batch=2)
-    by_views = paint(mesh, atlas, texels, from_views(texels, mesh, seen, own))
-    if source == "views" or likeness(by_views, fit).psnr >= likeness(by_field, fit).psnr:
-        return by_views, "views"
-    return by_field, "field"
+    if exact is not None:
+        return exact, "field"
+    own = supersampled(lambda some: from_field(some, shape, scene.device), mesh, atlas, texels, config.antialias)
+    faithful = config.bake == "auto" and likeness(paint(mesh, atlas, texels, own), fit).psnr >= FAITHFUL
+    if config.bake == "field" or faithful:
+        return own, "field"
+    seen = look(scene, ring(24, (-5.0, 20.0, 50.0)), BAKE_SIZE, batch=2)
+    return refined(mesh, atlas, texels, own, seen), "views"
+
+
+def _finish(mesh: TexturedMesh, texels: Texels, fine: Mesh | None) -> TexturedMesh:
+    """With tangents and the normal map of the `fine` surface, if there is one."""
+    if fine is None:
+        return mesh
+    mesh = replace(mesh, tangents=tangents(mesh.vertices, mesh.faces, mesh.normals, mesh.uv))
+    return replace(mesh, normal_map=normal_map(mesh, texels, fine))
 
 
 def _measure(
@@ -94,6 +120,7 @@ def _measure(
         atlas=atlas.kind,
         texture=atlas.texels,
         baked_from=baked_from,
+        seam_gap=seam_gap(surface.mesh, atlas, mesh.texture),
         level=surface.level,
         silhouette_iou=like.iou,
         texture_psnr=like.psnr,

@@ -14,7 +14,13 @@ class ExportConfig:
     faces: int = 10_000  # at most; fewer for small surfaces
     texture: int = 512  # texels a side; twice that where xatlas runs out of time
     unwrap_seconds: float = 15.0  # xatlas's time; 0 goes straight to the plain atlas
+    surface: Literal["density", "fusion"] = "density"  # of the scene's field, or of depths rendered all around it
     bake: Literal["auto", "field", "views"] = "auto"  # where the texture's colours come from
+    antialias: int = 2  # samples a side of a texel
+    normal_map: bool = True  # what decimation took from the surface, as a texture
+    delight: bool = False  # take smooth shading out of the texture
+    roughness: float | None = None  # of the whole asset; none: by the prompt's words, as docs/meshes.md lists them
+    metallic: float | None = None
     splats: int = 30_000  # Gaussians laid over the mesh of a scene that has none of its own
 
     def __post_init__(self) -> None:
@@ -24,6 +30,9 @@ class ExportConfig:
             ("texture", 32, 8192),
             ("unwrap_seconds", 0, 86_400),
             ("splats", 100, 5_000_000),
+            ("antialias", 1, 8),
+            ("roughness", 0, 1),
+            ("metallic", 0, 1),
         ):
-            if not low <= getattr(self, name) <= high:
+            if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 raise UserError(f"export.{name} must lie between {low} and {high}, not {getattr(self, name)}")

@@ -27,10 +27,31 @@ def _trimesh(mesh: TexturedMesh) -> trimesh.Trimesh:
     from PIL import Image
 
     material = trimesh.visual.material.PBRMaterial(
-        name="asset", baseColorTexture=Image.fromarray(mesh.texture), metallicFactor=0.0, roughnessFactor=0.9
+        name="asset",
+        baseColorTexture=Image.fromarray(mesh.texture),
+        metallicFactor=mesh.metallic,
+        roughnessFactor=mesh.roughness,
+        normalTexture=None if mesh.normal_map is None else Image.fromarray(mesh.normal_map),
     )
     visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, visual=visual, process=False)
+    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, visual=visual, process=False)
+    if mesh.tangents is not None:
+        shape.vertex_attributes["_TANGENT"] = mesh.tangents
+    return shape
+
+
+def _glb(mesh: TexturedMesh) -> bytes:
+    data = _trimesh(mesh).export(file_type="glb", include_normals=True, tree_postprocessor=_name_tangents)
+    assert isinstance(data, bytes)
+    return data
+
+
+def _name_tangents(root: dict[str, Any]) -> None:
+    """trimesh takes attributes of our own only, which begin with an underscore."""
+    for mesh in root["meshes"]:
+        for primitive in mesh["primitives"]:
+            if "_TANGENT" in primitive["attributes"]:
+                primitive["attributes"]["TANGENT"] = primitive["attributes"].pop("_TANGENT")
 
 
 def _write(path: Path, shape: trimesh.Trimesh, kind: str, **options: Any) -> list[Path]:
@@ -40,15 +61,14 @@ def _write(path: Path, shape: trimesh.Trimesh, kind: str, **options: Any) -> lis
 
 
 def write_glb(path: Path, mesh: TexturedMesh) -> list[Path]:
-    """One self-contained binary glTF 2.0: normals, uv, base-colour texture inside, rough and non-metallic, +Y up."""
-    return _write(path, _trimesh(mesh), "glb", include_normals=True)
+    """One self-contained binary glTF 2.0: normals, uv, base colour, roughness and metallic; with a normal map also its
+    tangents. +Y up."""
+    return [write_bytes(path, _glb(mesh))]
 
 
 def write_gltf(path: Path, mesh: TexturedMesh) -> list[Path]:
     """The same in separate files: .gltf, .bin and pictures. The .gltf is written last, when what it names is there."""
-    data = _trimesh(mesh).export(file_type="glb", include_normals=True)
-    assert isinstance(data, bytes)
-    return [write_bytes(path.with_name(name), part) for name, part in separate(data, path.stem).items()][::-1]
+    return [write_bytes(path.with_name(name), part) for name, part in separate(_glb(mesh), path.stem).items()][::-1]
 
 
 def write_obj(path: Path, mesh: TexturedMesh) -> list[Path]:

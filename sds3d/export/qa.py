@@ -48,6 +48,7 @@ class Quality:
     atlas: str  # xatlas | grid
     texture: int  # texels a side
     baked_from: str  # field | views
+    seam_gap: float  # mean difference of colours across the texture's seams, in [0, 1]
     level: float  # density at the surface
     silhouette_iou: float  # over held-out views
     texture_psnr: float  # dB, over held-out views

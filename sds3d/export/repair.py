@@ -60,7 +60,7 @@ def mates(mesh: Mesh) -> Ints:
     return mate
 
 
-def _around(mesh: Mesh, edges: Ints, members: Ints) -> list[tuple[int, int]]:
+def _around(mesh: Mesh, edges: Ints, members: NDArray[np.integer]) -> list[tuple[int, int]]:
     """Pairs of the directed edges `members`, all of one edge. Going around it in the right-hand sense of its lower to
     its higher vertex, empty space lies after a face that runs along and before one that runs against it."""
     low, high = np.sort(edges[members[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sds3d.export.mesh import Floats, Ints, Mesh, compact, face_normals
 
@@ -84,7 +85,7 @@ class _Patch:
         u, v, w = np.roll(self.faces[face], -int(sides.argmax() if longest else sides.argmin())).tolist()
         return u, v, w
 
-    def _better(self, old: Ints, new: Ints) -> bool:
+    def _better(self, old: NDArray[np.integer], new: Ints) -> bool:
         before, after = self.vertices[self.faces[old]], self.vertices[new]
         normal = face_normals(before).sum(0)
         turned = face_normals(after) @ normal <= TURN * np.linalg.norm(face_normals(after), axis=1) * np.linalg.norm(

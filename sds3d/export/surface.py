@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from sds3d.export.fusion import fuse
 from sds3d.export.mesh import Mesh, compact, taubin, topology
 from sds3d.export.repair import outward, repaired, without_crumbs
 from sds3d.export.slivers import without_slivers
@@ -24,6 +26,7 @@ class Surface:
     mesh: Mesh
     level: float  # the density at which the surface lies; 0 when the visual hull had to stand in
     level_iou: float  # silhouettes of that level against the views it was chosen by
+    fine: Mesh | None = None  # as it was before it was decimated
 
 
 def extract(field: Field, views: Views, device: torch.device, resolution: int = 112, faces: int = 10_000) -> Surface:
@@ -33,13 +36,26 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
     highest = float(volume.values.max())
     if highest > 0:
         level, iou = choose_level(volume, views)
-        occupancy = to_occupancy(volume, min(level, highest / 2)).values
+        occupancy = to_occupancy(volume, min(level, highest / 2))
     else:
         level, iou = 0.0, 0.0
-        occupancy = hull.float()
-    whole = mended(occupancy.numpy(), hull.numpy(), round(resolution * MENDED))
-    mesh = taubin(_march(solid(whole), volume), SMOOTHING)
-    return Surface(decimate(mesh, faces), level, iou)
+        occupancy = Volume(hull.float(), volume.origin, volume.spacing)
+    return _finished(occupancy, hull, resolution, faces, level, iou)
+
+
+def fused(views: Views, bound: float, resolution: int = 112, faces: int = 10_000) -> Surface:
+    """The surface that the views' depths tell of (fusion.fuse); never empty, as that of `extract`."""
+    occupancy, hull = fuse(views, bound, resolution)
+    if not (occupancy.values > 0.5).any():
+        occupancy = Volume(hull.float(), occupancy.origin, occupancy.spacing)
+    return _finished(occupancy, hull, resolution, faces, 0.5, 0.0)
+
+
+def _finished(occupancy: Volume, hull: Tensor, resolution: int, faces: int, level: float, iou: float) -> Surface:
+    whole = mended(occupancy.values.numpy(), hull.numpy(), round(resolution * MENDED))
+    fine = taubin(_march(solid(whole), occupancy), SMOOTHING)
+    mesh = decimate(fine, faces)
+    return Surface(mesh, level, iou, fine if len(mesh.faces) < len(fine.faces) else None)
 
 
 def _march(occupancy: NDArray[np.float32], place: Volume) -> Mesh:

@@ -80,13 +80,13 @@ def _rasterise(uv, reach, face, weights, distance):
                     weights[row, column, 1] = wb
 
 
-def rasterise(mesh: Mesh, atlas: Atlas) -> Texels:
-    """Where in the world every texel of the atlas lies."""
+def rasterise(mesh: Mesh, atlas: Atlas, shift: tuple[float, float] = (0.0, 0.0)) -> Texels:
+    """Where in the world every texel of the atlas lies: its middle, or what is `shift` texels right of and below it."""
     side = atlas.texels
     face = np.full((side, side), -1, np.int32)
     weights = np.zeros((side, side, 2), np.float32)
     flipped = atlas.uv[atlas.faces].astype(np.float64) * (1, -1) + (0, 1)
-    _rasterise(flipped * side, REACH, face, weights, np.full((side, side), np.inf))
+    _rasterise(flipped * side - np.array(shift), REACH, face, weights, np.full((side, side), np.inf))
     rows, columns = np.nonzero(face >= 0)
     where = (rows, columns)
     a, b = weights[where].T
@@ -111,33 +111,48 @@ def from_field(texels: Texels, field: Field, device: torch.device) -> Tensor:
 
 def from_views(texels: Texels, mesh: Mesh, views: Views, otherwise: Tensor) -> Tensor:
     """(N, 3) mean of the views that see a texel, each weighed by its viewing cosine; `otherwise` where none does."""
-    total, weight = torch.zeros_like(texels.positions), torch.zeros(len(texels.positions), 1)
     _, depths = render_soup(bare_soup(mesh), views.cameras, views.size, supersample=1)
     inner = -F.max_pool2d(-(views.alpha[:, None] > COVERED).float(), 3, stride=1, padding=1)  # rims are mixtures
+    mean, weight = gather(texels, depths, views, views.rgb, inner)
+    return torch.where(weight > 1e-4, mean, otherwise).clamp(0, 1)
+
+
+def gather(
+    texels: Texels, depths: Floats, views: Views, images: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(N, C) mean of `images` (B, C, H, H) where the views see a texel, weighed by the viewing cosines, 0 where none
+    does; and the weight (N, 1). `depths` (B, H, H) of the surface tell who is seen, `mask` (B, 1, H, H) what counts."""
+    total, weight = torch.zeros(len(texels.positions), images.shape[1]), torch.zeros(len(texels.positions), 1)
     for i in range(len(views.cameras)):
         camera = views.cameras[i : i + 1]
         where, depth = project(texels.positions, camera)
-        picture = torch.cat([views.rgb[i], torch.from_numpy(depths[i])[None], inner[i]])
-        seen = F.grid_sample(picture[None], where.view(1, 1, -1, 2), align_corners=False)[0, :, 0].T  # (N, 5)
+        counts = torch.ones_like(views.alpha[i : i + 1]) if mask is None else mask[i]
+        picture = torch.cat([images[i], torch.from_numpy(depths[i])[None], counts])
+        seen = F.grid_sample(picture[None], where.view(1, 1, -1, 2), align_corners=False)[0, :, 0].T  # (N, C + 2)
         ray = F.normalize(camera.positions - texels.positions, dim=-1)
         facing = (texels.normals * ray).sum(-1)
         pixel = camera.distance / camera.focal(views.size)
-        visible = (seen[:, 3] > depth - 3 * pixel) & (seen[:, 4] > 0.99) & (facing > FLATTEST)
+        visible = (seen[:, -2] > depth - 3 * pixel) & (seen[:, -1] > 0.99) & (facing > FLATTEST)
         share = (visible * facing.clamp_min(0) ** SHARPNESS)[:, None]
-        total += share * seen[:, :3]
+        total += share * seen[:, :-2]
         weight += share
-    return torch.where(weight > 1e-4, total / weight.clamp_min(1e-4), otherwise).clamp(0, 1)
+    return total / weight.clamp_min(1e-4), weight
 
 
 def paint(mesh: Mesh, atlas: Atlas, texels: Texels, colors: Tensor) -> TexturedMesh:
-    """The mesh with a texture of these (N, 3) texel colours, spread into the empty parts so that no seam shows."""
+    """The mesh with a texture of these (N, 3) texel colours."""
+    normals = vertex_normals(mesh)[atlas.source]
+    return TexturedMesh(mesh.vertices[atlas.source], atlas.faces, normals, atlas.uv, spread(texels, colors))
+
+
+def spread(texels: Texels, colors: Tensor) -> NDArray[np.uint8]:
+    """(T, T, 3) these (N, 3) texel colours, and in the empty parts the nearest one's, so that no seam shows."""
     image = np.zeros((texels.side, texels.side, 3), np.uint8)
     image[texels.where] = (colors * 255).round().byte().numpy()
     empty = np.ones((texels.side, texels.side), bool)
     empty[texels.where] = False
     nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-    normals = vertex_normals(mesh)[atlas.source]
-    return TexturedMesh(mesh.vertices[atlas.source], atlas.faces, normals, atlas.uv, image[tuple(nearest)])
+    return image[tuple(nearest)]
 
 
 def bare_soup(mesh: Mesh) -> Soup:

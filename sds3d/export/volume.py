@@ -23,7 +23,8 @@ from sds3d.scenes.base import Field
 
 CHUNK = 1 << 18  # points per call of the field
 FAINTEST = 0.02  # a scene whose greatest alpha is below this shows nothing
-SLACK = 0.005  # levels within this IoU of the best count as equally good; depth decides among them
+SLACK = (0.005, 0.02)  # levels within the first of the best IoU count as equally good, down to the second while ...
+ENOUGH = 0.955  # ... they reach this; depth decides among them, since it is depth that keeps colours in their places
 CANDIDATES = 7
 
 
@@ -54,17 +55,23 @@ def silhouettes(views: Views) -> Tensor:
 def sample_field(field: Field, views: Views, resolution: int, device: torch.device) -> tuple[Volume, Tensor]:
     """Density on resolution + 1 points across [-bound, bound], cropped to the views' visual hull and 0 outside of it,
     and the hull (X, Y, Z) bool. Where the views agree on no hull, nothing is carved."""
-    spacing = 2 * field.bound / resolution
-    line = torch.linspace(-field.bound, field.bound, resolution + 1)
+    place, inside, points = hull_volume(views, field.bound, resolution)
+    place.values[inside] = evaluate(field.density, points, device)
+    return Volume(place.values.nan_to_num(0.0, posinf=1e30).clamp_min(0.0), place.origin, place.spacing), inside
+
+
+def hull_volume(views: Views, bound: float, resolution: int) -> tuple[Volume, Tensor, Tensor]:
+    """A volume of zeros around the views' visual hull, on a grid of resolution + 1 points across [-bound, bound]; the
+    hull (X, Y, Z) bool, everything where the views agree on none; and its points (P, 3)."""
+    spacing = 2 * bound / resolution
+    line = torch.linspace(-bound, bound, resolution + 1)
     inside = visual_hull(line, views, spacing)
     if not inside.any():
         inside[:] = True
     low, high = _box(inside)
     inside = inside[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
     points = torch.stack(torch.meshgrid(*(line[a:b] for a, b in zip(low, high, strict=True)), indexing="ij"), -1)
-    values = torch.zeros(inside.shape)
-    values[inside] = evaluate(field.density, points[inside], device)
-    return Volume(values.nan_to_num(0.0, posinf=1e30).clamp_min(0.0), points[0, 0, 0], spacing), inside
+    return Volume(torch.zeros(inside.shape), points[0, 0, 0], spacing), inside, points[inside]
 
 
 def evaluate(function: Callable[[Tensor], Tensor], points: Tensor, device: torch.device) -> Tensor:
@@ -125,7 +132,8 @@ def choose_level(volume: Volume, views: Views) -> tuple[float, float]:
     occupancy = to_occupancy(volume, typical)
     samples, depths, rays = _along_rays(occupancy, views, masks)
     levels, iou = iou_by_level(samples.max(1).values, masks.view(-1)[rays], int(masks.sum()))
-    good = levels[iou >= iou.max() - SLACK]
+    best = float(iou.max())
+    good = levels[iou >= max(best - SLACK[1], min(best - SLACK[0], ENOUGH))]
     chosen = _nearest_in_depth(good, samples, depths, views.depth.reshape(-1)[rays], masks.view(-1)[rays])
     reached = float(iou[(levels - chosen).abs().argmin()])
     return typical * chosen / (1 - chosen), reached
