@@ -94,7 +94,7 @@ def write_sd_folder(folder: Path, prediction_type: str = "epsilon", **unet_optio
 def write_clip_tokenizer(folder: Path) -> None:
     """Byte-pair tokens of single letters, and one merge."""
     letters = "abcdefghijklmnopqrstuvwxyz,"
-    words = [*letters, *(letter + "</w>" for letter in letters), "re", "red</w>"]
+    words = [*letters, *(letter + "</w>" for letter in letters), "re", "red</w>", *(f"<unused {i}>" for i in range(6))]
     vocab = {word: i for i, word in enumerate(words)} | {"<|startoftext|>": 62, "<|endoftext|>": 63}
     write_json(folder / "vocab.json", vocab)
     (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")

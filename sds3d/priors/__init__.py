@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,15 +34,20 @@ def load_prior(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     checkpointing: bool = False,
+    lora: Sequence[str] = (),
+    textual_inversion: Sequence[str] = (),
 ) -> Prior:
-    """A prior by a name in PRIORS, by the path of a model folder in diffusers' format, by "owner/name" or the page of a
-    model on huggingface.co, or "oracle:KIND:...".
+    """A prior by a name in PRIORS, by the path of a model folder in diffusers' format or of a single .safetensors
+    file, by "owner/name" or the page of a model on huggingface.co, or "oracle:KIND:...".
 
     `dtype` None picks the precision for the device and the model's size; `checkpointing` trades time for memory in the
-    backward pass through a VAE. Raises UserError for anything unknown, missing, broken or unsupported.
+    backward pass through a VAE; `lora` (FILE or FILE:WEIGHT) and `textual_inversion` (FILE or FILE:WORD) change the
+    model. Raises UserError for anything unknown, missing, broken or unsupported.
     """
     name = str(name_or_path)
     if name.startswith(ORACLE):
+        if lora or textual_inversion:
+            raise UserError(f"{name} is a closed form: leave --lora and --embedding out")
         from sds3d.priors.oracle_source import load_oracle
 
         return load_oracle(name)
@@ -50,7 +55,7 @@ def load_prior(
 
     folder = find_folder(name)
     label = folder.name if name not in PRIORS and Path(name).expanduser().exists() else name
-    return DiffusionPrior.load(folder, device, dtype, checkpointing, label)
+    return DiffusionPrior.load(folder, device, dtype, checkpointing, label, lora, textual_inversion)
 
 
 def find_folder(name: str) -> Path:
@@ -108,6 +113,18 @@ def describe(source: Source) -> str:
     """The summary of a prior with its licence and the size of its download."""
     size = f"{source.gigabytes:.0f} GB" if source.gigabytes else ""
     return "; ".join(text for text in (source.summary, size, source.terms) if text)
+
+
+def is_here(name: str) -> bool:
+    """Whether `load_prior(name)` would need no download."""
+    if name in PRIORS:
+        return available(name)
+    if Path(name).expanduser().exists():
+        return True
+    from sds3d.priors import hub
+
+    references = references_of(name)
+    return not references or any(hub.cached(reference) for reference in references)
 
 
 def available(name: str) -> bool:

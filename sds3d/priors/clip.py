@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sds3d.priors.embedding_file import spell_out
+
 
 class ClipText:
     """Prompts -> token states. The networks were trained to attend to the padding, so every token counts as real."""
@@ -29,6 +31,7 @@ class ClipText:
         return output.hidden_states[-2].float(), pooled.float()
 
     def _run(self, prompts: list[str], **options: bool) -> Any:
+        prompts = [spell_out(prompt, self.tokenizer) for prompt in prompts]
         long = [p for p in prompts if len(self.tokenizer(p, verbose=False).input_ids) > self.max_tokens]
         if long:
             warnings.warn(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.priors import precision, text_cache
+from sds3d.priors import adapters, precision, text_cache
 from sds3d.priors.base import Cond
 from sds3d.priors.codec import Latents
 from sds3d.priors.families import Family
@@ -61,13 +61,19 @@ class DiffusionPrior:
         dtype: torch.dtype | None = None,
         checkpointing: bool = False,
         name: str | None = None,
+        lora: Sequence[str] = (),
+        textual_inversion: Sequence[str] = (),
     ) -> DiffusionPrior:
-        """From a model folder; `dtype` None picks the precision, `checkpointing` saves the memory of a VAE's graph."""
+        """From a model folder or a single file; `dtype` None picks the precision, `checkpointing` saves the memory of a
+        VAE's graph, `lora` and `textual_inversion` are files as in `adapters`."""
         device, folder = torch.device(device), Path(folder).expanduser()
         family = family_of(folder)
-        dtypes = _precisions(folder, family, device, dtype)
-        texts, leave_out = text_cache.of_folder(folder, inspect(folder), family, dtypes, device) or (None, ())
+        dtypes, parts = _precisions(folder, family, device, dtype), inspect(folder)
+        changes = adapters.open_all(lora, textual_inversion, family, parts)
+        texts, leave_out = text_cache.of_folder(folder, parts, family, dtypes, device, changes) or (None, ())
         components = load_components(folder, dtypes, leave_out)
+        for change in changes:
+            change.apply(components)
         prior = cls(components, family, device, name or folder.name, texts)
         if checkpointing and isinstance(prior.codec, Latents):
             prior.codec.checkpoint()

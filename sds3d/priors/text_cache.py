@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.files import write_bytes
+from sds3d.priors.adapters import Change
 from sds3d.priors.base import Cond
 from sds3d.priors.families.base import Family, TextEncoder
 from sds3d.priors.folder import Part, load_parts, read_configs
@@ -101,7 +102,12 @@ def _listening(encode: TextEncoder, prompt: str) -> Entry:
 
 
 def of_folder(
-    folder: Path, parts: Iterable[Part], family: Family, dtypes: Mapping[str, torch.dtype], device: torch.device
+    folder: Path,
+    parts: Iterable[Part],
+    family: Family,
+    dtypes: Mapping[str, torch.dtype],
+    device: torch.device,
+    changes: Sequence[Change] = (),
 ) -> tuple[StoredTexts, frozenset[str]] | None:
     """The texts of a model folder, and the names of the parts that need not be loaded for anything else.
 
@@ -117,9 +123,13 @@ def of_folder(
         chosen = {
             part.name: on_cpu(dtypes.get(part.name)) if where != device else dtypes.get(part.name) for part in mine
         }
-        return family.encode_text(load_parts(folder, mine, chosen) | read_configs(folder), where)
+        components = load_parts(folder, mine, chosen)
+        for change in changes:
+            change.apply(components)
+        return family.encode_text(components | read_configs(folder), where)
 
     settings = [family.name, json.dumps(read_configs(folder)["index"]), *(str(dtypes.get(p.name)) for p in mine)]
+    settings += [change.identity for change in changes if change.parts & {part.name for part in mine}]
     if folder.is_file():
         settings.append(identity(folder).hex())
     key = fingerprint(settings, [part.folder for part in mine], device)

@@ -60,6 +60,7 @@ class Family:
     # What the network may be told of a view and more, as Prior.capabilities; "lora" is added for all.
     capabilities: Callable[[Any], frozenset[str]] = lambda network: frozenset()
     note: Callable[[Any], str] = lambda network: ""  # what a user of that network should know, in one line
+    lora: str = ""  # the mixin in diffusers.loaders that reads LoRAs for this family; "": there are none
     # Components, device -> image-prompt tokens (B, M, D) of (B, 3, H, W) sRGB in [0, 1], or of None as in Prior.image.
     encode_image: Callable[[Components, torch.device], Callable[[Tensor | None], Tensor]] | None = None
 

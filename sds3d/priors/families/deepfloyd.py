@@ -47,5 +47,6 @@ FAMILY = Family(
     classes={"unet": UNET, "text_encoder": T5, "tokenizer": T5_TOKENIZER},
     encode_text=encode_text,
     forward=forward,
+    lora="StableDiffusionLoraLoaderMixin",
     matches=matches,
 )

@@ -115,6 +115,7 @@ FAMILY = Family(
     },
     encode_text=encode_text,
     forward=forward,
+    lora="FluxLoraLoaderMixin",
     float16=False,
     noising=noising,
     codec=codec,

@@ -90,6 +90,7 @@ FAMILY = Family(
     classes={"transformer": TRANSFORMER, "vae": AUTOENCODER, "text_encoder": GEMMA, "tokenizer": GEMMA_TOKENIZER},
     encode_text=encode_text,
     forward=forward,
+    lora="SanaLoraLoaderMixin",
     float16=False,
     matches=matches,
     noising=noising,

@@ -55,6 +55,7 @@ FAMILY = Family(
     classes={"unet": UNET, "vae": VAE, "text_encoder": CLIP, "tokenizer": CLIP_TOKENIZER},
     encode_text=encode_text,
     forward=forward,
+    lora="StableDiffusionLoraLoaderMixin",
     optional=frozenset({"vae"}),
     matches=matches,
 )

@@ -88,6 +88,7 @@ FAMILY = Family(
     },
     encode_text=encode_text,
     forward=forward,
+    lora="SD3LoraLoaderMixin",
     optional=frozenset({"text_encoder_3", "tokenizer_3"}),
     float16=False,
     noising=noising,

@@ -70,5 +70,6 @@ FAMILY = Family(
     },
     encode_text=encode_text,
     forward=forward,
+    lora="StableDiffusionXLLoraLoaderMixin",
     matches=matches,
 )
