@@ -82,7 +82,7 @@ def test_imagine_draws_a_sheet(tmp_path: Path) -> None:
 
 def test_bench_step_accounts_for_the_whole_step() -> None:
     costs = json.loads(sds3d("bench", "step", "--steps", "3", "--warmup", "2", "--json"))
-    assert {cost["scene"] for cost in costs} == {"splats", "grid"}
+    assert {cost["scene"] for cost in costs} == {"splats", "grid", "mesh"}
     for cost in costs:
         parts = ("prior", "renderer", "optimiser", "rest")
         assert sum(cost["share"][p] for p in parts) == pytest.approx(1)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 import torch
 
-from sds3d.engine.distill import distill, prepare
+from sds3d.bench.random_priors import ARCHITECTURES, random_prior
+from sds3d.engine.distill import Distiller, distill, prepare
 from sds3d.engine.meter import PARTS
 from sds3d.engine.settings import resolve
 from sds3d.engine.system import hardware, versions
 from sds3d.priors import load_prior
-from sds3d.priors.base import Prior
+from sds3d.priors.base import Cond, Prior
+from sds3d.priors.speed import vae
 from sds3d.scenes import SCENES
 
 PROMPT = "a red chair"
+SCENES_MEASURED = tuple(name for name in SCENES if name != "texture")  # which needs an asset to begin with
+# What `each_off` changes of a step, one at a time, and where it can be changed.
+SWITCHES: dict[str, tuple[Mapping[str, Any], Callable[[Prior], bool]]] = {
+    "one by one": ({"speed.batch": 1}, lambda prior: prior.network is not None),
+    "VAE encodes twice": ({"speed.vae_checkpointing": True}, lambda prior: bool(vae(prior))),
+    "channels first": ({"speed.channels_last": False}, lambda prior: prior.device.type == "cuda"),
+    "compiled": ({"speed.compile": True}, lambda prior: prior.device.type == "cuda"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,11 @@ class StepCost:
     steps: int
     ms: dict[str, float]  # prior, renderer, optimiser, rest, total
     share: dict[str, float]  # of the total
+    variant: str  # what was switched, see SWITCHES
+    prior_only: float  # ms: encoding, the step's predictions in one forward, and the way back through the encoder
+    ratio: float  # of the whole step to the prior alone
+    images_per_second: float  # rendered and judged
+    peak_bytes: dict[str, int]  # most memory of a CUDA device, "prior" alone and "step"; empty on a CPU
     hardware: dict[str, Any]
     versions: dict[str, str]
 
@@ -40,41 +56,110 @@ class StepCost:
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """For a table: scene, part, ms, share."""
-        return [(self.scene, part, f"{self.ms[part]:8.2f}", f"{self.share[part]:6.1%}") for part in self.ms]
+        name = f"{self.scene}, {self.variant}" if self.variant else self.scene
+        rows = [(name, part, f"{self.ms[part]:8.2f}", f"{self.share[part]:6.1%}") for part in self.ms]
+        rows.append((name, "prior only", f"{self.prior_only:8.2f}", f"x {self.ratio:.3f}"))
+        memory = [(name, f"memory, {part}", f"{size / 1e9:.2f} GB", "") for part, size in self.peak_bytes.items()]
+        return [*rows, *memory, (name, "images/s", f"{self.images_per_second:8.1f}", "")]
 
 
 def measure(
-    prior: str, scene: str | None, guidance: str, steps: int, warmup: int, device: torch.device
+    prior: str,
+    scene: str | None,
+    guidance: str,
+    steps: int,
+    warmup: int,
+    device: torch.device,
+    each_off: bool = False,
+    sets: Mapping[str, Any] | None = None,
 ) -> list[StepCost]:
-    """The cost of `steps` steps after `warmup` ones, for one scene or for all, at the prior's default preset.
+    """The cost of `steps` steps after `warmup` ones, for one scene or for all, at the prior's preset and `sets`.
 
-    A run's steps change as the scene grows, so the measured steps are its first ones. CUDA is synchronised between
-    the parts.
+    `prior` is one of ARCHITECTURES or what `load_prior` takes. A run's steps change as the scene grows, so the measured
+    steps are its first ones. CUDA is synchronised between the parts. `each_off` measures what SWITCHES change, too.
     """
-    loaded = load_prior(prior, device)
-    return [measure_scene(loaded, prior, name, guidance, steps, warmup) for name in ([scene] if scene else SCENES)]
+    costs = []
+    for variant, (changes, applies) in {"": ({}, lambda prior: True), **(SWITCHES if each_off else {})}.items():
+        loaded = random_prior(prior, device) if prior in ARCHITECTURES else load_prior(prior, device)
+        if not applies(loaded):
+            continue
+        for one in [scene] if scene else SCENES_MEASURED:
+            asked = {**(sets or {}), **changes, "scene": one, "guidance": guidance}
+            costs.append(measure_scene(loaded, prior, asked, steps, warmup, variant))
+    return costs
 
 
-def measure_scene(prior: Prior, name: str, scene: str, guidance: str, steps: int, warmup: int) -> StepCost:
-    settings = resolve(PROMPT, {"prior": name, "scene": scene, "guidance": guidance, "steps": steps + warmup})
+def measure_scene(
+    prior: Prior, name: str, asked: Mapping[str, Any], steps: int, warmup: int, variant: str = ""
+) -> StepCost:
+    settings = resolve(PROMPT, {**asked, "prior": _like(name), "steps": steps + warmup})
     run = prepare(settings, prior, synchronise=True)
     try:
-        records = [record.ms for record in distill(run)][warmup:]
+        _forget_peak(prior.device)
+        records = list(distill(run))[warmup:]
+        peaks = _peak(prior.device, "step")
+        _forget_peak(prior.device)
+        alone = prior_only(run, int(records[-1].stats["nfe"] or 0), steps, warmup)
+        peaks |= _peak(prior.device, "prior")
     finally:
         run.close()
-    ms, share = summarise(records)
+    ms, share = summarise(record.ms for record in records)
     return StepCost(
-        scene=scene,
-        guidance=guidance,
+        scene=settings.scene,
+        guidance=settings.guidance,
         prior=prior.name,
         views=settings.views,
         size=run.size,
         steps=steps,
         ms=ms,
         share=share,
+        variant=variant,
+        prior_only=alone,
+        ratio=ms["total"] / alone,
+        images_per_second=1e3 * settings.views / ms["total"],
+        peak_bytes=peaks,
         hardware=hardware(prior.device),
         versions=versions(),
     )
+
+
+def prior_only(run: Distiller, calls: int, steps: int, warmup: int) -> float:
+    """Median ms of what no engine can save: views encoded, `calls` predictions of each in one forward, and the
+    encoder's gradient."""
+    prior, views = run.prior, run.settings.views
+    image = torch.rand(views, 3, run.size, run.size, device=prior.device).requires_grad_()
+    text = prior.text([PROMPT, ""])
+    cond = Cond.cat([text.select(torch.full((views,), i % 2, device=text.tokens.device)) for i in range(calls)])
+    t = torch.full((views * calls,), prior.schedule.steps // 2, device=prior.device)
+    took = []
+    for _ in range(warmup + steps):
+        began = _now(prior.device)
+        x = prior.encode(image)
+        with torch.no_grad():
+            eps = prior.predict(x.detach().repeat(calls, 1, 1, 1), t, cond)
+        torch.autograd.grad((x * eps[:views]).sum(), image)
+        took.append(1e3 * (_now(prior.device) - began))
+    return median(took[warmup:])
+
+
+def _like(name: str) -> str:
+    """The name whose preset a prior is measured at."""
+    return "sd15" if name in ARCHITECTURES else name
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device, part: str) -> dict[str, int]:
+    return {part: torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}
 
 
 def summarise(records: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from sds3d.camera import Cameras, sample_cameras
 from sds3d.engine.checkpoint import part
 from sds3d.engine.conditions import Conditions
+from sds3d.engine.guide import guide
 from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
 from sds3d.engine.scene_critic import SceneCritic
@@ -31,10 +32,10 @@ from sds3d.engine.setup import (
     prepare_conditions,
 )
 from sds3d.errors import UserError
-from sds3d.guidance import Context, Objective, View, distill_gradient, surrogate
+from sds3d.guidance import Context, Objective
 from sds3d.guidance.critic import LoraCritic
-from sds3d.guidance.step import image_gradient
 from sds3d.priors.base import Prior
+from sds3d.priors.speed import configure, with_relief
 from sds3d.scenes.base import Frame, Scene
 from sds3d.streams import stream
 
@@ -55,6 +56,7 @@ class Record:
     skipped: bool  # not finite: the scene was left as it was
     stats: dict[str, float | None]  # guidance.Stats
     ms: dict[str, float]
+    notes: tuple[str, ...] = ()  # what people should know of it
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,6 +110,7 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder:
     is kept in `folder`."""
     objective = settings.objective
     check_source(settings)
+    configure(prior, settings.speed)
     source = load_source(settings, prior.device) if settings.source else None
     scene = create_scene(settings, prior.device)
     if source is not None:
@@ -151,34 +154,14 @@ def _step(run: Distiller) -> Record:
     penalty = run.scene.regulariser(frame, progress)
     meter.lap("renderer")
 
-    image = frame.rgb.detach().requires_grad_()  # cuts the graph between the prior's half and the renderer's
-    x = run.prior.encode(image)
-    context = Context(
-        x.detach(),
-        conds,
-        run.prior,
-        stream(settings.seed, "noise", step),
-        progress,
-        run.critic,
-        View(cameras, frame.alpha, frame.depth),
-        settings.seed,
-        step,
-        x_src=_encode_source(run, cameras, background),
-        prompt=settings.prompt,
-        cache=run.cache,
-    )
-    g, stats = distill_gradient(run.objective, context, t)
-    loss = settings.guidance_weight * surrogate(x, g)
-    (pixel_gradient,) = torch.autograd.grad(loss, image)
-    if run.objective.image_weight > 0:
-        twin = image_gradient(run.objective, context, g, t, image.detach())
-        pixel_gradient += settings.guidance_weight * run.objective.image_weight / len(x) * twin
-    geometry = run.objective.geometry_loss(g, context)
+    notes: list[str] = []
+    guided = with_relief(run.prior, lambda: guide(run, cameras, background, conds, frame, t), notes.append)
+    loss, geometry, stats = guided.loss, guided.geometry, guided.stats
     penalty = penalty if geometry is None else penalty + geometry
     meter.lap("prior")
 
     run.optimizers.zero_grad()
-    ends, seeds = [frame.rgb], [pixel_gradient]
+    ends, seeds = [frame.rgb], [guided.pixels]
     if penalty.requires_grad:
         ends, seeds = [*ends, penalty], [*seeds, torch.ones_like(penalty)]
     torch.autograd.backward(ends, seeds)
@@ -192,7 +175,7 @@ def _step(run: Distiller) -> Record:
         _count_failure(run, numbers)
     else:
         run.failures = 0
-        critic_loss = _update(run, frame, context, progress)
+        critic_loss = _update(run, frame, guided.context, progress)
     run.step += 1
     finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
     return Record(
@@ -206,13 +189,8 @@ def _step(run: Distiller) -> Record:
         skipped=skipped,
         stats=stats.as_dict(),
         ms=meter.read(),
+        notes=tuple(notes),
     )
-
-
-@torch.no_grad()
-def _encode_source(run: Distiller, cameras: Cameras, background: Tensor) -> Tensor | None:
-    """What the edited scene showed to the same cameras when it was new, encoded."""
-    return None if run.source is None else run.prior.encode(run.source.render(cameras, run.size, background).rgb)
 
 
 def _update(run: Distiller, frame: Frame, context: Context, progress: float) -> float | None:

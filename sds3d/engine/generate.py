@@ -20,7 +20,7 @@ from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
-from sds3d.engine.setup import check_source, saved_scene
+from sds3d.engine.setup import check_changes, check_source, saved_scene
 from sds3d.engine.staged import Staged
 from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
@@ -97,7 +97,7 @@ def export_run(
         if header["step"] < settings.steps:
             listener.note(f"  the run is at step {header['step']} of {settings.steps}")
         with runs.staging(run.folder) as scratch:
-            exported = export_asset(scene, scratch, formats, settings.export)
+            exported = export_asset(scene, scratch, formats, settings.export, prompt=settings.prompt)
     for names in exported["files"].values():
         listener.note("  " + "  ".join(str(run.folder / name) for name in names))
     if exported["line"]:
@@ -117,10 +117,11 @@ def _carry_through(
         f"seed {settings.seed}, {device}\n  {run.folder}"
     )
     check_source(settings)
+    check_changes(settings)
     clock = Clock(listener, time.perf_counter() if started is None else started)
     clock.seconds["start"] = time.perf_counter() - clock.started
     with clock.stage("prior"), _noting_warnings(listener):
-        prior = load_prior(settings.prior, device)
+        prior = load_prior(settings.prior, device, **settings.changes)
     run.begin(force)  # only now: a prior that does not load leaves an old run alone
     with clock.stage("scene", tell=False), _noting_warnings(listener):
         loop = Staged(settings, prior, run.folder, listener.note)
@@ -146,6 +147,8 @@ def optimise(run: Run, loop: Staged, listener: Listener) -> None:
         for record in loop.records():
             metrics.write(json.dumps(record.as_dict(), allow_nan=False) + "\n")
             listener.step(record)
+            for note in record.notes:
+                listener.note(f"  {note}")
             if record.step % settings.preview_every == 0:
                 preview(loop.scene, run.previews / f"{record.step:06}.png")
             if record.step % settings.checkpoint_every == 0 or record.step in loop.seams or stop.asked:
@@ -163,7 +166,7 @@ def _finish(run: Run, loop: Staged, clock: Clock) -> dict[str, Any]:
     settings = run.settings
     with runs.staging(run.folder) as scratch:
         with clock.stage("export"):
-            exported = export_asset(loop.scene, scratch, settings.formats, settings.export)
+            exported = export_asset(loop.scene, scratch, settings.formats, settings.export, prompt=settings.prompt)
         with clock.stage("pictures"):
             result = {
                 "prompt": settings.prompt,

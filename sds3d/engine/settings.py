@@ -24,13 +24,16 @@ from sds3d.guidance.critic import CriticConfig
 from sds3d.guidance.regions import Regions
 from sds3d.guidance.wrapper import NamedWrapper
 from sds3d.priors import ORACLE, PRIORS
+from sds3d.priors.speed import Speed
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
+from sds3d.scenes.init import locate
+from sds3d.scenes.splats_config import SHAPES
 from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
 # no part of the result's identity; files count by their digests
-COSMETIC = ("preset", "checkpoint_every", "preview_every", "image", "source")
+COSMETIC = ("preset", "checkpoint_every", "preview_every", "image", "source", "lora", "textual_inversion", "speed")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Settings:
     seed: int = 0
     preset: str = "default"
     prior: str = "embedded"
+    lora: tuple[str, ...] = ()  # files that change the prior, FILE or FILE:WEIGHT
+    lora_digests: tuple[str, ...] = ()  # of their content, filled in
+    textual_inversion: tuple[str, ...] = ()  # files with a new word for the prior, FILE or FILE:WORD
+    textual_inversion_digests: tuple[str, ...] = ()  # of their content, filled in
     guidance: str = "sds"
     scene: str = "splats"  # with stages: that of the last one
     stages: tuple[str, ...] = ()  # SCENE:STEPS or SCENE:STEPS@STRENGTH, each from where the one before it has ended
@@ -89,6 +96,7 @@ class Settings:
     time: TimeSettings = field(default_factory=TimeSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     critic: CriticConfig = field(default_factory=CriticConfig)
+    speed: Speed = field(default_factory=Speed)
     export: ExportConfig = field(default_factory=ExportConfig)
     scene_options: Any = None
     guidance_options: Any = None
@@ -125,6 +133,12 @@ class Settings:
         values.pop("stage_options")
         values |= {name: to_dict(options) for name, options in (self.stage_options or {}).items()}
         return values if base is None else values | {self.guidance_options.base: base}
+
+    @property
+    def changes(self) -> dict[str, tuple[str, ...]]:
+        """What `load_prior` is told besides the prior's name: the files that change it, where there are any."""
+        given = {"lora": self.lora, "textual_inversion": self.textual_inversion}
+        return {key: files for key, files in given.items() if files}
 
     @property
     def objective(self) -> Objective:
@@ -183,6 +197,8 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     image = chosen.get("image")
     files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
+    files |= _changes(prompt, chosen)
+    files |= _first_shape(mine, base, source)
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     return from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
 
@@ -196,6 +212,28 @@ def _staged(chosen: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         raise UserError(f"--stages says which scenes and how many steps: leave {' and '.join(sorted(both))} out")
     last = parse_stages(texts)[-1]
     return {**chosen, "stages": texts, "scene": last.scene, "steps": last.last}
+
+
+def _first_shape(mine: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The file that splats begin as, absolute, and the digest of its content; a run that edits another needs none."""
+    if source:
+        if "splats.init" in mine:
+            raise UserError("--source begins with that run's scene: leave splats.init out")
+        return {"splats.init": SHAPES[0], "splats.init_digest": ""}
+    init = str({**base, **mine}.get("splats.init", SHAPES[0]))
+    return {} if init in SHAPES else {"splats.init": str(locate(init)), "splats.init_digest": digest(locate(init))}
+
+
+def _changes(prompt: str, chosen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The settings of the files that change the prior."""
+    lora, words = (coerce(chosen.get(key, ()), tuple[str, ...], key) for key in ("lora", "textual_inversion"))
+    if not lora and not words:
+        return {}
+    from sds3d.priors import adapters
+
+    regions = coerce(chosen.get("regions", ()), tuple[str, ...], "regions")
+    adapters.check_words(words, (prompt, str(chosen.get("negative", "")), *regions))
+    return adapters.anchored(lora, words)
 
 
 def _file(path: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,22 @@ from sds3d.guidance.critic import LoraCritic
 from sds3d.priors.base import Prior
 from sds3d.scenes import SCENES
 from sds3d.scenes.base import Scene
+from sds3d.scenes.splats_config import SHAPES
 from sds3d.streams import stream
 
 
-def create_scene(settings: Settings, device: torch.device) -> Scene:
-    return SCENES[settings.scene].create(settings.scene_options, device, stream(settings.seed, "init"))
+def create_scene(settings: Settings, device: torch.device, saved: bool = False) -> Scene:
+    """The scene at its beginning; for one that is `saved` and to be loaded, without the file that it began with."""
+    options = settings.scene_options
+    if saved and getattr(options, "init_digest", ""):
+        options = replace(options, init=SHAPES[0], init_digest="")
+    return SCENES[settings.scene].create(options, device, stream(settings.seed, "init"))
 
 
 def saved_scene(settings: Settings, path: Path, device: torch.device) -> tuple[Scene, dict[str, Any]]:
     """The scene that the checkpoint at `path` holds, a run of `settings`, and the checkpoint's header."""
     tensors, header = checkpoint.load(path)
-    scene = create_scene(stage_settings(settings, stage_at(settings, int(header["step"]))), device)
+    scene = create_scene(stage_settings(settings, stage_at(settings, int(header["step"]))), device, saved=True)
     scene.load_state_dict(checkpoint.part(tensors, "scene"))
     return scene, header
 
@@ -45,6 +51,14 @@ def check_source(settings: Settings) -> None:
     """UserError when the guidance edits a finished run and there is none."""
     if settings.objective.source and not settings.source:
         raise UserError(f"guidance {settings.guidance!r} edits a finished run: give its folder with --source RUN")
+
+
+def check_changes(settings: Settings) -> None:
+    """UserError when a file that changes the prior is not what it was when the run began."""
+    if settings.changes:
+        from sds3d.priors import adapters
+
+        adapters.check(vars(settings))
 
 
 def load_source(settings: Settings, device: torch.device) -> Scene:

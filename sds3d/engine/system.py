@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +41,8 @@ def set_threads(threads: int | None) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of sds3d and of the packages that decide results; absent ones are left out."""
+    """Versions of Python, of sds3d (with the commit of a checkout) and of the packages that decide results; absent ones
+    are left out."""
     found = {"python": platform.python_version(), "sds3d": _own_version()}
     for name in PACKAGES:
         try:
@@ -90,4 +92,11 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 def _own_version() -> str:
     from sds3d import __version__
 
-    return __version__
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return __version__
+    asked = ["git", "-C", str(root), "rev-parse", "--short=8", "HEAD"]
+    try:
+        return f"{__version__}+{subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}"
+    except (OSError, subprocess.CalledProcessError):
+        return __version__

@@ -38,6 +38,7 @@ class Latents:
         self.vae, self.size = vae, size
         self.scale = float(vae.config.scaling_factor)
         self.shift = float(vae.config.shift_factor or 0.0)
+        self.checkpointing = False
 
     def encode(self, rgb: Tensor) -> Tensor:
         pixels = resize(rgb, self.size) * 2 - 1
@@ -51,6 +52,7 @@ class Latents:
     def checkpoint(self) -> None:
         """Keep less in memory between encoding and its backward pass, at the price of encoding twice."""
         self.vae.enable_gradient_checkpointing()
+        self.checkpointing = True
 
 
 def factor(vae: Any) -> int:

@@ -17,6 +17,7 @@ from sds3d.priors.codec import Latents
 from sds3d.priors.families import Family
 from sds3d.priors.families.base import TextEncoder, frozen
 from sds3d.priors.folder import family_of, inspect, load_components, read_json
+from sds3d.priors.speed import in_batches
 from sds3d.priors.text_cache import StoredTexts
 
 
@@ -44,6 +45,7 @@ class DiffusionPrior:
         vae = components.get("vae")
         self.codec = family.codec(self.network, None if vae is None else frozen(vae, self.device))
         self.size = self.codec.size
+        self.batch, self.largest = 0, 0  # most rows in a forward (0: all), and the most there were
         self._texts = texts or one_by_one(family.encode_text(components, self.device))
         self._states: dict[str, Cond] = {}  # by prompt
         self.capabilities = family.capabilities(self.network) | {"lora"}
@@ -68,7 +70,7 @@ class DiffusionPrior:
         VAE's graph, `lora` and `textual_inversion` are files as in `adapters`."""
         device, folder = torch.device(device), Path(folder).expanduser()
         family = family_of(folder)
-        dtypes, parts = _precisions(folder, family, device, dtype), inspect(folder)
+        dtypes, parts = precisions(folder, family, device, dtype), inspect(folder)
         changes = adapters.open_all(lora, textual_inversion, family, parts)
         texts, leave_out = text_cache.of_folder(folder, parts, family, dtypes, device, changes) or (None, ())
         components = load_components(folder, dtypes, leave_out)
@@ -100,7 +102,12 @@ class DiffusionPrior:
         return self._encode_image(rgb)
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """eps (B, C, h, w) float32 of one batched forward; t (B,) integer timesteps."""
+        """eps (B, C, h, w) float32 of one batched forward, or of several where `batch` says so; t (B,) integer
+        timesteps."""
+        self.largest = max(self.largest, len(x_t))
+        return in_batches(self._predict, x_t, t, cond, self.batch)
+
+    def _predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         t = t.to(self.device)
         x, times = self.noising.inputs(x_t, t)
         output = self.family.forward(self.network, x.to(self.dtype), times, cond.to(self.device, self.dtype))
@@ -112,7 +119,7 @@ def one_by_one(encode: TextEncoder) -> Callable[[Sequence[str]], list[Cond]]:
     return lambda prompts: [encode([prompt]) for prompt in prompts]
 
 
-def _precisions(
+def precisions(
     folder: Path, family: Family, device: torch.device, dtype: torch.dtype | None
 ) -> dict[str, torch.dtype]:
     """By component: `dtype`, or what suits the device; not float16 where it overflows."""

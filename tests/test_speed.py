@@ -1,0 +1,141 @@
+"""Running a prior faster or smaller must not change what it says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from sds3d.bench.random_priors import ARCHITECTURES, LAYOUTS, random_prior
+from sds3d.cli.app import app
+from sds3d.engine.distill import distill, prepare
+from sds3d.engine.settings import resolve
+from sds3d.errors import UserError
+from sds3d.priors.base import Cond
+from sds3d.priors.oracle import gaussian
+from sds3d.priors.speed import Speed, configure, in_batches, relieve, with_relief
+from sds3d.streams import stream
+
+CPU = torch.device("cpu")
+SMALL = {"steps": 2, "views": 4, "splats.count": 60, "guidance": "sds", "sds.cfg": 1.5}
+
+
+def rows(n: int) -> tuple[Tensor, Tensor, Cond]:
+    tokens = torch.arange(n).float().view(n, 1, 1)
+    return torch.arange(n).float().view(n, 1, 1, 1), torch.arange(n), Cond(tokens, torch.ones(n, 1, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 7, 100])
+def test_batches_keep_rows_together(most: int) -> None:
+    sizes = []
+
+    def forward(x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        sizes.append(len(x))
+        return x + 10 * t.view(-1, 1, 1, 1) + 100 * cond.tokens[..., None]
+
+    x, t, cond = rows(7)
+    assert torch.equal(in_batches(forward, x, t, cond, most), 111 * x)
+    assert sum(sizes) == 7 and max(sizes) == min(7, most or 7)
+
+
+@pytest.fixture(scope="module")
+def sd():
+    return random_prior("sd15-random", CPU)
+
+
+class Scarce(torch.nn.Module):
+    """The network with room for so many rows."""
+
+    def __init__(self, network: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.network, self.room, self.config = network, room, network.config
+
+    def forward(self, x: Tensor, *arguments: object, **keywords: object) -> object:
+        if len(x) > self.room:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return self.network(x, *arguments, **keywords)
+
+
+def test_a_step_that_runs_out_of_memory_goes_on_with_less() -> None:
+    settings = resolve("a ball", {**SMALL, "prior": "sd15"})
+    plain, scarce = (random_prior("sd15-random", CPU) for _ in range(2))
+    for prior in (plain, scarce):
+        torch.nn.Module.float(prior.network), torch.nn.Module.float(prior.codec.vae)
+        prior.dtype = torch.float32
+    scarce.network = Scarce(scarce.network, 3)
+    expected, seen = (list(distill(prepare(settings, prior))) for prior in (plain, scarce))
+    assert scarce.batch == 2 and scarce.codec.checkpointing  # 8 rows: the VAE first, then 4, then 2
+    assert [len(record.notes) for record in seen] == [3, 0] and "at most 2" in seen[0].notes[-1]
+    for a, b in zip(expected, seen, strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-3) and a.alpha == pytest.approx(b.alpha, rel=1e-5)
+
+
+def test_memory_that_one_row_does_not_fit_is_said(sd) -> None:
+    sd.largest, sd.batch, sd.codec.checkpointing = 4, 0, True
+    told: list[str] = []
+
+    def hopeless() -> None:
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        with_relief(sd, hopeless, told.append)
+    assert sd.batch == 1 and len(told) == 2 and relieve(sd) is None
+    sd.batch, sd.codec.checkpointing = 0, False
+
+
+def test_switches_that_a_prior_has_not_are_refused() -> None:
+    oracle = gaussian(torch.zeros(3, 8, 8), 1.0)
+    configure(oracle, Speed())
+    with pytest.raises(UserError, match="no network"):
+        configure(oracle, Speed(batch=2))
+    with pytest.raises(UserError, match="speed.batch"):
+        Speed(batch=-1)
+
+
+def test_checkpointing_keeps_the_gradient_of_the_encoder(sd) -> None:
+    image = torch.rand(1, 3, sd.size, sd.size, generator=stream(0, "image"))
+    found = []
+    for speed in (Speed(), Speed(vae_checkpointing=True)):
+        configure(sd, speed)
+        x = image.clone().requires_grad_()
+        found.append(torch.autograd.grad(sd.encode(x).square().sum(), x)[0])
+    assert torch.equal(*found) and found[0].abs().max() > 0
+
+
+MILLIONS = {"sd15-random": 859.5, "sdxl-random": 2567.5, "sd3-random": 2028.3}  # as the model cards have them
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_random_priors_are_of_the_true_size(name: str) -> None:
+    found = ARCHITECTURES[name]
+    config = dict(found.config) or json.loads((LAYOUTS / found.layout / "unet/config.json").read_text())
+    module, cls = found.family.classes[found.family.network][found.network], found.network[1]
+    with torch.device("meta"):
+        plain = {k: v for k, v in config.items() if not k.startswith("_")}
+        network = getattr(importlib.import_module(module), cls).from_config(plain)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(MILLIONS[name], abs=0.1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_random_priors_predict(name: str) -> None:
+    prior = random_prior(name, CPU)
+    x = prior.encode(torch.rand(2, 3, prior.size, prior.size, generator=stream(0, "image")))
+    eps = prior.predict(x, torch.tensor([300, 900]), prior.text(["a", "b"]))
+    assert eps.shape == x.shape and eps.isfinite().all() and (eps[0] != eps[1]).any()
+
+
+def test_bench_compares_with_the_prior_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "step.json"
+    words = ["bench", "step", "--prior", "sd15-random", "--scene", "splats", "--guidance", "sds", "--steps", "2"]
+    done = CliRunner().invoke(app, [*words, "--warmup", "1", "--each-off", "--set", "views=2", "--write", str(kept)])
+    assert done.exit_code == 0, done.output
+    costs = json.loads(kept.read_text())
+    assert [cost["variant"] for cost in costs] == ["", "one by one", "VAE encodes twice"]
+    for cost in costs:
+        assert cost["ratio"] == pytest.approx(cost["ms"]["total"] / cost["prior_only"])
+        assert cost["images_per_second"] == pytest.approx(2e3 / cost["ms"]["total"])
