@@ -161,7 +161,7 @@ class Fragments:
 
     def interpolate(self, values: Tensor) -> Tensor:
         """(P, C) of values (V, C) at the vertices."""
-        read = values.index_select(0, self.corners.flatten()).view(*self.corners.shape, -1)
+        read = values.index_select(0, self.corners.flatten()).view(-1, 3, values.shape[1])
         return (read * self.weights[..., None]).sum(1)
 
 

@@ -46,6 +46,12 @@ def find_outline(screen: Tensor, edges: Edges, hits: Hits) -> Outline:
         in_parallel(_find, [(i, screen.float().numpy(), *arrays, reach.numpy(), found.numpy()) for i in range(views)])
     else:
         found = find_torch(screen, edges, hits)
+    return outline_of(found)
+
+
+def outline_of(found: Tensor) -> Outline:
+    """The outline from the edges (B, 2, H, H) between a pixel and its right and its lower neighbour, -1 for none."""
+    size = found.shape[-1]
     view, axis, row, column = (found >= 0).nonzero().unbind(-1)
     first = (view * size + row) * size + column
     step = torch.where(axis == 0, 1, size)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 SIDES = ((0, 0), (0, 1), (1, 1), (1, 0))  # corners of a face in order, as steps along its two axes
 EDGES = tuple(itertools.combinations(range(4), 2))  # of a tetrahedron: 01 02 03 12 13 23
+MARGIN = 0.01
 STRIDES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # axes (normal, first, second) of the faces: right-handed; 0 is x
 
 
@@ -167,8 +168,12 @@ def _triangles(inside: list[int]) -> list[list[tuple[int, int]]]:
 
 
 def place(points: Tensor, sdf: Tensor, crossings: Crossings) -> Tensor:
-    """(V, 3) where the linear `sdf` is 0 along each cut edge (Shen et al. 2021, eq. 3); differentiable in both."""
+    """(V, 3) where the linear `sdf` is 0 along each cut edge (Shen et al. 2021, eq. 3); differentiable in both.
+
+    No nearer to an end than MARGIN of the edge: where the surface runs through lattice vertices, triangles must not
+    shrink to points.
+    """
     inner, outer = crossings.ends.unbind(-1)
     a, b = sdf.index_select(0, inner), sdf.index_select(0, outer)
-    share = (a / (a - b))[:, None]
+    share = (a / (a - b)).clamp(MARGIN, 1 - MARGIN)[:, None]
     return torch.lerp(points.index_select(0, inner), points.index_select(0, outer), share)
