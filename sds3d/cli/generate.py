@@ -22,6 +22,10 @@ PRIOR = typer.Option(
     "-p",
     help="A name from [bold]list priors[/bold], a diffusers model folder, or owner/name on the hub.",
 )
+LORA = typer.Option([], "--lora", metavar="FILE[:WEIGHT]", help="A LoRA for the prior; may be repeated.")
+EMBEDDING = typer.Option(
+    [], "--embedding", metavar="FILE[:WORD]", help="A textual inversion: a word for the prompt; may be repeated."
+)
 SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
 
 
@@ -45,6 +49,8 @@ def generate(
     stages: str | None = typer.Option(None, "--stages", help='In place of --scene, such as "grid:300,mesh:200".'),
     guidance: str | None = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
     prior: str | None = PRIOR,
+    lora: list[str] = LORA,
+    embedding: list[str] = EMBEDDING,
     preset: str | None = typer.Option(
         None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
     ),
@@ -58,6 +64,9 @@ def generate(
     region: list[str] = typer.Option([], "--region", help="Prompt of a region to mix in; may be repeated."),
     sets: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; may be repeated."
+    ),
+    budget: str | None = typer.Option(
+        None, "--budget", help="Time, memory of the GPU, or both: 5min, 8GB or 5min,8GB. Takes fewer steps or views."
     ),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the run's folder is made in."),
     force: bool = typer.Option(False, "--force", help="Start over what is already there."),
@@ -77,6 +86,7 @@ def generate(
     clean(prompt)  # an empty prompt is told before the slow imports
     flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
     flags |= {"stages": stages, "negative": negative, "image": image, "source": source, "regions": region or None}
+    flags |= {"lora": lora or None, "textual_inversion": embedding or None}
     overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make
@@ -86,8 +96,13 @@ def generate(
     settings = resolve(prompt, overrides, preset)
     set_threads(threads)
     reporter = Reporter()
+    chosen = pick_device(device)
     try:
-        make(settings, out, pick_device(device), force, reporter, STARTED)
+        if budget is not None:
+            from sds3d.engine.afford import afford, parse_budget
+
+            settings = afford(settings, parse_budget(budget), chosen, reporter.note)
+        make(settings, out, chosen, force, reporter, STARTED)
     finally:
         reporter.close()
 
@@ -141,6 +156,8 @@ def export(
 def imagine(
     prompt: str = typer.Argument(..., help="What the prior shall draw."),
     prior: str | None = PRIOR,
+    lora: list[str] = LORA,
+    embedding: list[str] = EMBEDDING,
     seed: int | None = SEED,
     views: int = typer.Option(8, "--views", min=1, max=64, help="Views around the object, one a column."),
     rows: int = typer.Option(2, "--rows", min=1, max=32, help="Samples; the views of a row share their noise."),
@@ -163,7 +180,6 @@ def imagine(
     from sds3d.engine.system import pick_device, set_threads
 
     set_threads(threads)
-    path = imagine_sheet(
-        text, prior or "embedded", out, pick_device(device), views, rows, seed or 0, steps, cfg, eta, elevation
-    )
+    name, where = prior or "embedded", pick_device(device)
+    path = imagine_sheet(text, name, out, where, views, rows, seed or 0, steps, cfg, eta, elevation, lora, embedding)
     typer.echo(path)
