@@ -80,4 +80,4 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 # Commands register themselves on `app`; the order is the order of --help.
-from sds3d.cli import bench_guidance, bench_quality, download, generate, inspect, prior, probe, refine, view  # noqa: E402, F401
+from sds3d.cli import bench_guidance, bench_quality, doctor, download, generate, inspect, prior, probe, refine, view  # noqa: E402, F401

@@ -1,4 +1,4 @@
-"""list, doctor, bench."""
+"""list, bench."""
 
 from __future__ import annotations
 
@@ -31,21 +31,6 @@ def list_names(kind: Kind = typer.Argument(..., help="What to list.", metavar="W
     from sds3d.engine.catalogue import rows
 
     table(rows(kind.value), ("name", "what it is"))
-
-
-@app.command(epilog="sds3d doctor --json")
-@guarded
-def doctor(as_json: bool = typer.Option(False, "--json", help="Machine-readable.")) -> None:
-    """Tell which device and backends are used and why, versions, memory, and what is missing."""
-    from sds3d.engine.doctor import doctor as examine
-
-    found = examine()
-    if as_json:
-        from dataclasses import asdict
-
-        typer.echo(json.dumps([asdict(row) for row in found], indent=2))
-        return
-    table([(row.mark, row.name, row.text) for row in found], ("", "part", "state"))
 
 
 @bench_app.command("step", epilog="sds3d bench step\n\nsds3d bench step --scene grid --steps 50 --json")

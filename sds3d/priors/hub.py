@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sds3d.errors import UserError
 from sds3d.priors.hub_errors import Unreachable, explain
 from sds3d.priors.hub_files import INDEX, choose, components, whole
 from sds3d.priors.hub_reference import Reference, cache_folder, page
 
+T = TypeVar("T")
 SILENCE: Callable[[str], None] = lambda line: None  # noqa: E731 - a default listener
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -79,12 +80,31 @@ def fetch(
             f"{name!r} {where} the local hub cache ({cache_folder()}), and offline mode is on: run sds3d download "
             f"{name} where there is a network, or leave out --offline and HF_HUB_OFFLINE"
         )
+
+    def get(reference: Reference) -> Path:
+        planned = plan(reference, variant)
+        tell(planned.summary)
+        return download(planned)
+
+    return first(name, references, get, tell)
+
+
+def first_plan(name: str, references: Sequence[Reference]) -> Plan:
+    """What a download would fetch, of the first of `references` that has it; errors as in `fetch`."""
+    return first(name, references, plan)
+
+
+def first(
+    name: str,
+    references: Sequence[Reference],
+    action: Callable[[Reference], T],
+    tell: Callable[[str], None] = SILENCE,
+) -> T:
+    """`action` of the first reference for which it does not fail; UserError that says for each of them why not."""
     failures: list[UserError] = []
     for reference in references:
         try:
-            planned = plan(reference, variant)
-            tell(planned.summary)
-            return download(planned)
+            return action(reference)
         except Unreachable:
             raise
         except UserError as error:
