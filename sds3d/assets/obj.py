@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,9 +141,15 @@ def _painted(shared: Part, faces: NDArray[np.integer], paint: Paint) -> Part:
 
 def _add_library(source: Source, name: str, paints: dict[str, Paint]) -> None:
     try:
-        paints.update(read_mtl(source, source.beside(name)))
+        paints.update(read_mtl(source, source.beside(plain(name))))
     except FileNotFoundError:
         source.note(f"the colours: {name[:80]} is not beside it")
+
+
+def plain(name: str) -> str:
+    """The file's name alone, where an exporter wrote the place that it had on its author's disk."""
+    path = PureWindowsPath(name)  # which knows both sorts of slash
+    return path.name if path.root else name
 
 
 def read_mtl(source: Source, data: bytes) -> dict[str, Paint]:
@@ -182,7 +189,7 @@ def picture_name(text: str) -> str:
 
 def _picture(source: Source, name: str) -> Bytes | None:
     try:
-        return open_picture(source, source.beside(name))
+        return open_picture(source, source.beside(plain(name)))
     except FileNotFoundError:
         source.note(f"the texture {name[:80]}: it is not beside it")
         return None
