@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from sds3d.camera import view_name
 from sds3d.engine.sample import imagine
 from sds3d.priors import load_prior
+from sds3d.priors.adapters import check_words
 from sds3d.prompts import slug
 from sds3d.view.pictures import tile, to_pixels
 from sds3d.view.sheet import write_png
@@ -28,9 +30,13 @@ def imagine_sheet(
     cfg: float = 5.0,
     eta: float = 0.0,
     elevation: float = 15.0,
+    lora: Sequence[str] = (),
+    textual_inversion: Sequence[str] = (),
 ) -> Path:
     """Write out/imagine-SLUG-SEED.png: `rows` samples seen from `views` azimuths."""
-    samples = imagine(load_prior(prior, device), prompt, views, rows, seed, steps, cfg, eta, elevation)
+    check_words(textual_inversion, [prompt])
+    loaded = load_prior(prior, device, lora=lora, textual_inversion=textual_inversion)
+    samples = imagine(loaded, prompt, views, rows, seed, steps, cfg, eta, elevation)
     images = samples.flatten(0, 1)  # (rows * views, 3, H, W)
     factor = max(1, SMALLEST // images.shape[-1])
     images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

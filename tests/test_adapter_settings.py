@@ -1,0 +1,127 @@
+"""LoRAs and textual inversions as settings of a run: what counts, what is refused, and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prior_helpers import WIDTH, noise, write_sd_folder
+from safetensors.torch import save_file
+from typer.testing import CliRunner, Result
+
+from sds3d.cli.app import app
+from sds3d.engine import generate as engine
+from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.setup import check_changes
+from sds3d.errors import UserError
+
+LAYER = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"
+SMALL = {
+    "steps": 1,
+    "views": 1,
+    "splats.count": 60,
+    "export.resolution": 16,
+    "export.faces": 100,
+    "export.texture": 32,
+    "export.unwrap_seconds": 0,
+    "formats": "ply",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SDS3D_CACHE", str(tmp_path / "cache"))
+
+
+def write_lora(file: Path, scale: float = 1.0) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    down, up = noise(2, 16), scale * noise(16, 2, seed=1)
+    save_file({f"{LAYER}.lora_A.weight": down, f"{LAYER}.lora_B.weight": up}, file)
+    return file
+
+
+def write_word(file: Path) -> Path:
+    save_file({"emb_params": noise(2, WIDTH)}, file)
+    return file
+
+
+def settings(**overrides: object) -> Settings:
+    return resolve("a red zzcorgi", {"prior": "sd15", **overrides})
+
+
+def test_files_count_by_content_and_weight_but_not_by_place(tmp_path: Path) -> None:
+    here, there = write_lora(tmp_path / "a" / "x.safetensors"), write_lora(tmp_path / "b" / "y.safetensors")
+    other = write_lora(tmp_path / "c" / "x.safetensors", 2.0)
+    with_it = settings(lora=(str(here),))
+    assert with_it.hash == settings(lora=(str(there),)).hash == settings(lora=f"{here}:1").hash
+    others = [
+        settings(),
+        settings(lora=(str(other),)),
+        settings(lora=(f"{here}:0.5",)),
+        settings(lora=(str(here),) * 2),
+    ]
+    assert len({with_it.hash, *(s.hash for s in others)}) == 5
+    assert with_it.changes == {"lora": (f"{here}:1",)} and settings().changes == {}
+
+
+def test_the_word_counts(tmp_path: Path) -> None:
+    file = write_word(tmp_path / "zzcorgi.safetensors")
+    named = settings(textual_inversion=(str(file),))
+    assert named.changes == {"textual_inversion": (f"{file}:zzcorgi",)}
+    assert named.hash != settings(textual_inversion=(f"{file}:red",)).hash
+
+
+def test_a_word_that_no_prompt_has_is_refused(tmp_path: Path) -> None:
+    file = write_word(tmp_path / "zzdog.safetensors")
+    with pytest.raises(UserError, match="the prompt does not have the word 'zzdog'"):
+        settings(textual_inversion=(str(file),))
+    settings(textual_inversion=(str(file),), negative="a ZZDog")
+
+
+def test_a_file_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "x.safetensors")
+    began = settings(lora=(str(file),))
+    check_changes(began)
+    write_lora(file, 2.0)
+    with pytest.raises(UserError, match="is not what this run started with"):
+        check_changes(began)
+
+
+def sds3d(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def gradient(folder: Path, out: Path, *flags: str) -> float:
+    """The first step's gradient of a run of the command."""
+    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    command = ["generate", "a red zzcorgi", "--scene", "splats", "--guidance", "sds", "--prior", str(folder)]
+    result = sds3d(*command, *tiny, "--out", str(out), *flags)
+    assert result.exit_code == 0, result.output
+    (run,) = out.iterdir()
+    return float(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["stats"]["gradient"])
+
+
+def test_the_command_line_takes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "present", lambda *arguments: None)  # pictures are tested elsewhere
+    folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
+    word = str(write_word(tmp_path / "zzcorgi.safetensors"))
+    plain = gradient(folder, tmp_path / "0")
+    assert gradient(folder, tmp_path / "1", "--lora", f"{lora}:0") == pytest.approx(plain, rel=1e-5)
+    assert gradient(folder, tmp_path / "2", "--lora", f"{lora}:2") != pytest.approx(plain, rel=1e-4)
+    assert gradient(folder, tmp_path / "3", "--embedding", word) != pytest.approx(plain, rel=1e-4)
+
+
+def test_imagine_takes_both(tmp_path: Path) -> None:
+    folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
+    word = str(write_word(tmp_path / "zzcorgi.safetensors"))
+    command = ["imagine", "a zzcorgi", "--prior", str(folder), "--steps", "1", "--views", "1", "--rows", "1"]
+    pictures = []
+    for i, flags in enumerate([[], ["--lora", lora], ["--embedding", word]]):
+        result = sds3d(*command, "--out", str(tmp_path / str(i)), *flags)
+        assert result.exit_code == 0, result.output
+        (picture,) = (tmp_path / str(i)).glob("*.png")
+        pictures.append(picture.read_bytes())
+    assert len(set(pictures)) == 3
+    refused = sds3d(*command, "--embedding", f"{word}:zzcat", "--out", str(tmp_path))
+    assert refused.exit_code == 2 and "does not have the word 'zzcat'" in refused.stderr
