@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 from prior_helpers import noise, write_json
-from transformer_pipelines import build, case, pixart, pixart_eps
+from transformer_pipelines import build, case, pixart
+from transformer_references import pixart_eps
 
 from sds3d.errors import UserError
 from sds3d.priors import load_prior

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformer_pipelines import FAMILIES, FLOWS, VARIANTS, case, their_eps
+from transformer_pipelines import FAMILIES, VARIANTS, case
+from transformer_references import FLOWS, their_eps
 
 from sds3d.guidance import GUIDANCE, Context, distill_gradient
 from sds3d.priors.base import Cond
