@@ -17,7 +17,9 @@ from sds3d.render.trilinear import trilinear
 from sds3d.render.volume import ball_bounds
 from sds3d.scenes.base import Frame
 from sds3d.scenes.encodings import PRIMES, DenseGrid, HashGrid
-from sds3d.scenes.grid import DenseConfig, GridConfig, GridScene, HashConfig, total_variation
+from sds3d.scenes.grid import GridScene
+from sds3d.scenes.grid_config import DenseConfig, GridConfig, HashConfig
+from sds3d.scenes.regularisers import total_variation
 from sds3d.streams import stream
 
 SMALL = GridConfig(

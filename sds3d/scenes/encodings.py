@@ -19,6 +19,8 @@ PRIMES = (1, 2654435761, 805459861)  # Teschner et al. 2003, as in instant-ngp
 
 class Encoding(Protocol):
     width: int
+    count: int  # levels
+    active: int  # levels in use, the coarsest first
 
     def table(self) -> Tensor: ...
 
@@ -33,7 +35,8 @@ class DenseGrid:
     """A sum of nested voxel grids: n cells a side at the finest level, n/2, n/4, ... below it.
 
     Because the levels nest, their sum is one grid at the finest resolution, so the cost of a read does not depend on
-    the number of levels; the coarse levels let one gradient step move a whole region.
+    the number of levels; the coarse levels let one gradient step move a whole region. Of fewer `active` levels the
+    sum is a coarser grid, and a cheaper one.
     """
 
     def __init__(
@@ -51,13 +54,15 @@ class DenseGrid:
             raise UserError(f"a dense grid with {levels} levels needs a resolution divisible by {2 ** (levels - 1)}")
         self.width, self.bound = width, bound
         sides = [resolution // 2**i + 1 for i in reversed(range(levels))]
-        starts = [(torch.rand(n, n, n, width, generator=generator) * 2 - 1) * spread for n in sides]
+        shapes = [(n, n, n, width) for n in sides]
+        starts = [(torch.rand(s, generator=generator) * 2 - 1) * spread if spread else torch.zeros(s) for s in shapes]
         self.levels = [torch.nn.Parameter(start.to(device)) for start in starts]  # coarse first
+        self.count = self.active = levels
 
     def table(self) -> Tensor:
-        """(n+1, n+1, n+1, width): all levels as one grid, indexed [z, y, x]."""
+        """(n+1, n+1, n+1, width): the active levels as one grid, indexed [z, y, x]."""
         grid: Tensor = self.levels[0]
-        for level in self.levels[1:]:
+        for level in self.levels[1 : self.active]:
             grid = double(grid) + level
         return grid
 
@@ -73,7 +78,8 @@ class DenseGrid:
 
 class HashGrid:
     """Müller et al. 2022, eqs. 2 to 4: L grids of geometrically growing resolution, F features each; a level whose
-    corners fit the table is stored densely, a finer one through a spatial hash."""
+    corners fit the table is stored densely, a finer one through a spatial hash. Features of levels that are not active
+    are 0."""
 
     def __init__(
         self,
@@ -88,6 +94,7 @@ class HashGrid:
     ) -> None:
         growth = (finest / coarsest) ** (1 / max(1, levels - 1))
         self.resolutions = [int(coarsest * growth**i + 1e-6) for i in range(levels)]
+        self.count = self.active = levels
         self.sizes = [min((n + 1) ** 3, 2**log2_size) for n in self.resolutions]
         self.width, self.bound = levels * features, bound
         start = (torch.rand(features, sum(self.sizes), generator=generator) * 2 - 1) * 1e-4
@@ -101,7 +108,7 @@ class HashGrid:
     def encode(self, table: Tensor, points: Tensor) -> Tensor:
         unit = ((points / self.bound).clamp(-1, 1) + 1) / 2
         features, base = [], 0
-        for resolution, size in zip(self.resolutions, self.sizes, strict=True):
+        for resolution, size in zip(self.resolutions[: self.active], self.sizes[: self.active], strict=True):
             place = unit * resolution
             cell = place.detach().long().clamp(max=resolution - 1)
             index = self.index(cell[:, None] + self.corners, resolution, size) + base  # (P, 8)
@@ -110,6 +117,8 @@ class HashGrid:
             corner = table.index_select(1, index.view(-1)).view(-1, *index.shape)  # (F, P, 8)
             features.append((corner * weight).sum(-1))
             base += size
+        if self.active < self.count:
+            features.append(table.new_zeros(self.width - self.active * len(table), len(points)))
         return torch.cat(features).T
 
     @staticmethod

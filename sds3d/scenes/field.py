@@ -121,6 +121,17 @@ class RadianceField:
         raw, color = self.decoder(self.encoding.encode(table, points), points)
         return ACTIVATIONS[self.activation](raw), color
 
+    def raw(self, table: Tensor, points: Tensor) -> Tensor:
+        """(P,) what the density is the activation of."""
+        return self.decoder(self.encoding.encode(self.decoder.density_part(table), points), points)[0]
+
     def density(self, table: Tensor, points: Tensor) -> Tensor:
         """(P,) the density alone."""
-        return self(self.decoder.density_part(table), points)[0]
+        return ACTIVATIONS[self.activation](self.raw(table, points))
+
+    def normals(self, table: Tensor, points: Tensor, shift: float) -> Tensor:
+        """(P, 3) unit, the way the density falls; 0 where it is even. By central differences over 2 `shift` of what the
+        density is a rising function of: its level sets are the same, and it is nearly linear where that is steep."""
+        axes = shift * torch.eye(3, device=points.device)
+        slope = [self.raw(table, points + e) - self.raw(table, points - e) for e in axes]
+        return -torch.nn.functional.normalize(torch.stack(slope, -1), dim=-1, eps=1e-8)

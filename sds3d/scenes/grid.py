@@ -2,72 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sds3d.camera import Cameras
+from sds3d.errors import UserError
 from sds3d.render.occupancy import OccupancyGrid
 from sds3d.render.volume import Samples, ball_bounds, choose_backend, composite, cull, march, weights
+from sds3d.scenes import regularisers
+from sds3d.scenes.backdrop import Backdrop
 from sds3d.scenes.base import Field, Frame, ParamGroup
 from sds3d.scenes.encodings import DenseGrid, Encoding, HashGrid
 from sds3d.scenes.field import Blob, Direct, Network, RadianceField
+from sds3d.scenes.grid_config import GridConfig, Span
+from sds3d.scenes.shading import Light, draw_light, lambert
 from sds3d.streams import stream
 
 BOUND = 1.0  # the object lives in the unit ball
-Span = tuple[float, float]  # a weight at the start and at the end of a run, linear between
-
-
-@dataclass(frozen=True)
-class DenseConfig:
-    """Nested voxel grids."""
-
-    resolution: int = 64  # cells a side at the finest level
-    levels: int = 4
-    features: int = 0  # per voxel, decoded by the network; 0 stores density and colour themselves
-
-
-@dataclass(frozen=True)
-class HashConfig:
-    """Multi-resolution hash grid."""
-
-    levels: int = 12
-    features: int = 2
-    log2_size: int = 17  # entries per level
-    coarsest: int = 16
-    finest: int = 512
-
-
-@dataclass(frozen=True)
-class GridConfig:
-    """The grid scene. Spans are (start, end) of the run."""
-
-    encoding: Literal["auto", "dense", "hash"] = "auto"  # auto: dense on the CPU, hash on CUDA
-    backend: str = "auto"  # of volume.available_backends()
-    dense: DenseConfig = field(default_factory=DenseConfig)
-    hash: HashConfig = field(default_factory=HashConfig)
-    hidden: int = 32  # width of the decoding network
-    activation: Literal["exp", "softplus"] = "exp"  # of the density
-    blob_strength: float = 2.0  # raw density in the middle of the first blob
-    blob_radius: float = 0.6  # where it has fallen to 0
-    step: Span = (0.05, 0.03)  # length of a ray sample
-    occupancy: int = 64  # cells a side
-    occupancy_every: int = 16  # steps between updates
-    occupancy_decay: float = 0.8
-    occupancy_threshold: float = 0.3  # density below which a cell is empty
-    lr: Span = (3e-2, 1e-2)  # encoding
-    lr_network: Span = (1e-2, 3e-3)
-    sparsity: Span = (1.0, 3.0)  # mean of sqrt(alpha^2 + 0.01): less matter
-    entropy: Span = (0.0, 5.0)  # mean binary entropy of alpha: no half transparent pixels
-    variation: Span = (0.0, 0.0)  # mean |difference| of neighbouring voxels (dense encoding)
-    orientation: Span = (0.0, 0.0)  # mean w max(n . d, 0)^2: no surface that faces away (Ref-NeRF, eq. 11)
 
 
 class GridScene:
     """A Scene (scenes/base.py). Training renders, those that record gradients, shift every ray's samples by a random
-    part of a step, drawn from stream(seed, "jitter", step) with the counter kept in the state; others do not."""
+    part of a step, drawn from stream(seed, "jitter", step) with the counter kept in the state; others do not. Light and
+    the learned background are for training renders too, drawn from "light" and "backdrop"."""
 
     def __init__(self, config: GridConfig, device: torch.device | str, generator: torch.Generator) -> None:
         self.config, self.device = config, torch.device(device)
@@ -77,7 +36,9 @@ class GridScene:
             config.occupancy, BOUND, config.occupancy_threshold, config.occupancy_decay, self.device
         )
         self.seed = int(torch.randint(2**31, (1,), generator=generator))
+        self.backdrop = Backdrop(self.device) if config.background == "learned" else None
         self.steps, self.progress = 0, 0.0
+        self._activate()
         self._update_occupancy(generator)
 
     @classmethod
@@ -88,7 +49,8 @@ class GridScene:
     def render(self, cameras: Cameras, size: int, background: Tensor) -> Frame:
         """B cameras at size x size over `background` (B, 3) sRGB.
 
-        `extra`, in training, holds "table" (the encoding as this step read it) and "samples" (how many were shaded).
+        `extra`, in training, holds "table" (the encoding as this step read it), "marched" (how many samples were looked
+        at) and "samples" (how many of them light reaches).
         """
         cameras, background = cameras.to(self.device), background.to(self.device)
         table = self.field.table()
@@ -96,7 +58,8 @@ class GridScene:
             return self._render(cameras, size, background, table)
         frames = [self._render(cameras[i : i + 1], size, background[i : i + 1], table) for i in range(len(cameras))]
         rgb, alpha, depth = (torch.cat([getattr(f, name) for f in frames]) for name in ("rgb", "alpha", "depth"))
-        return Frame(rgb, alpha, depth)
+        normals = [f.normal for f in frames if f.normal is not None]
+        return Frame(rgb, alpha, depth, torch.cat(normals) if normals else None)
 
     def _render(self, cameras: Cameras, size: int, background: Tensor, table: Tensor) -> Frame:
         origins, directions = cameras.rays(size)  # (B, size^2, 3)
@@ -105,31 +68,55 @@ class GridScene:
         near, far = ball_bounds(origins, directions, self.occupancy.reach)
         phase = self._phase(len(near)) if torch.is_grad_enabled() else None
         step = _at(self.config.step, self.progress)
-        samples = march(origins, directions, self.occupancy.cells, BOUND, near, far, step, phase, self.backend)
+        marched = march(origins, directions, self.occupancy.cells, BOUND, near, far, step, phase, self.backend)
         with torch.no_grad():
-            samples = cull(samples, self.field.density(table, samples.points), backend=self.backend)
+            samples = cull(marched, self.field.density(table, marched.points), backend=self.backend)
         sigma, color = self.field(table, samples.points)
+        extra: dict[str, Any] = {"table": table, "marched": len(marched), "samples": len(samples)}
+        training = torch.is_grad_enabled()
+        if training and max(self.config.shading.share) > 0:
+            color = self._lit(table, samples, color, cameras, size)
         out = composite(samples, sigma, color, self.backend)
-        extra: dict[str, Any] = {"table": table, "samples": len(samples)}
-        if torch.is_grad_enabled() and max(self.config.orientation) > 0:
-            extra["orientation"] = self._orientation(table, samples, directions, sigma.detach())
 
         def image(pixels: Tensor) -> Tensor:  # (B size^2, C) -> (B, C, size, size)
             return pixels.view(len(cameras), size, size, -1).permute(0, 3, 1, 2)
 
+        normal = None
+        if self.config.normals or (training and max(self.config.orientation) > 0):
+            normals = self._normals(table, samples.points)
+            if training and max(self.config.orientation) > 0:
+                w = weights(samples, sigma.detach(), self.backend)
+                extra["orientation"] = regularisers.orientation(w, normals, directions[samples.ray], samples.rays)
+            if self.config.normals:
+                mean = composite(samples, sigma, normals, self.backend).rgb
+                normal = torch.nn.functional.normalize(image(mean), dim=1)
         alpha = image(out.alpha[:, None])
-        rgb = image(out.rgb) + (1 - alpha) * background[:, :, None, None]
-        return Frame(rgb, alpha, image((out.depth * cosine)[:, None]), extra=extra)
+        behind = background[:, :, None, None]
+        if training and self.backdrop is not None:
+            behind = torch.where(self._on_backdrop(len(cameras)), image(self.backdrop(directions)), behind)
+        rgb = image(out.rgb) + (1 - alpha) * behind
+        return Frame(rgb, alpha, image((out.depth * cosine)[:, None]), normal, extra)
 
-    def _orientation(self, table: Tensor, samples: Samples, directions: Tensor, sigma: Tensor) -> Tensor:
-        """Mean over the rays of sum w max(n . d, 0)^2, normals n from central differences of the density."""
-        shift = BOUND / self.config.occupancy * torch.eye(3, device=self.device)
-        slope = [
-            self.field.density(table, samples.points + e) - self.field.density(table, samples.points - e) for e in shift
-        ]
-        normal = -torch.nn.functional.normalize(torch.stack(slope, -1), dim=-1, eps=1e-8)
-        away = (normal * directions[samples.ray]).sum(-1).clamp(min=0)
-        return (weights(samples, sigma, self.backend) * away.square()).sum() / samples.rays
+    def _normals(self, table: Tensor, points: Tensor) -> Tensor:
+        return self.field.normals(table, points, BOUND / self.config.occupancy)
+
+    def _lit(self, table: Tensor, samples: Samples, color: Tensor, cameras: Cameras, size: int) -> Tensor:
+        """Colours (P, 3) of the samples under this step's light."""
+        generator = stream(self.seed, "light", self.steps)
+        light: Light = draw_light(self.config.shading, self.progress, cameras, generator)
+        view = samples.ray // size**2  # (P,)
+        chosen = light.on[view].nonzero()[:, 0]
+        if not len(chosen):
+            return color
+        points, view = samples.points[chosen], view[chosen]
+        shade = lambert(self._normals(table, points), points, light.position[view], self.config.shading)
+        surface = torch.where(light.white[view, None], torch.ones_like(shade), color[chosen])
+        return color.index_copy(0, chosen, surface * shade)
+
+    def _on_backdrop(self, views: int) -> Tensor:
+        """(B, 1, 1, 1) bool: which of this step's views have the learned background."""
+        chance = torch.rand(views, generator=stream(self.seed, "backdrop", self.steps))
+        return (chance < self.config.background_share).to(self.device).view(-1, 1, 1, 1)
 
     def _phase(self, rays: int) -> Tensor:
         return torch.rand(rays, generator=stream(self.seed, "jitter", self.steps)).to(self.device)
@@ -138,23 +125,26 @@ class GridScene:
         c = self.config
         groups = [ParamGroup("encoding", self.field.encoding.parameters(), *c.lr)]
         network = self.field.decoder.parameters()
-        return [*groups, ParamGroup("network", network, *c.lr_network)] if network else groups
+        if network:
+            groups.append(ParamGroup("network", network, *c.lr_network))
+        if self.backdrop is not None:
+            groups.append(ParamGroup("background", [self.backdrop.coefficients], *c.lr_background))
+        return groups
 
     def regulariser(self, frame: Frame, progress: float) -> Tensor:
         """Weighted sum of the configured terms; 0 where every weight is 0."""
-        c = self.config
+        c, extra = self.config, frame.extra or {}
         loss = frame.alpha.new_zeros(())
         if (weight := _at(c.sparsity, progress)) > 0:
-            loss = loss + weight * (frame.alpha.square() + 0.01).sqrt().mean()
+            loss = loss + weight * regularisers.sparsity(frame.alpha)
+        if (weight := _at(c.opacity, progress)) > 0:
+            loss = loss + weight * regularisers.opacity(frame.alpha)
         if (weight := _at(c.entropy, progress)) > 0:
-            alpha = frame.alpha.clamp(1e-3, 1 - 1e-3)
-            loss = loss + weight * torch.nn.functional.binary_cross_entropy(alpha, alpha)
-        if (weight := _at(c.variation, progress)) > 0 and isinstance(self.field.encoding, DenseGrid):
-            assert frame.extra is not None
-            loss = loss + weight * total_variation(frame.extra["table"])
+            loss = loss + weight * regularisers.entropy(frame.alpha)
+        if (weight := _at(c.variation, progress)) > 0:
+            loss = loss + weight * regularisers.total_variation(extra["table"])
         if (weight := _at(c.orientation, progress)) > 0:
-            assert frame.extra is not None
-            loss = loss + weight * frame.extra["orientation"]
+            loss = loss + weight * extra["orientation"]
         return loss
 
     def after_backward(self, step: int, total: int, frame: Frame, optimizers: dict[str, torch.optim.Optimizer]) -> None:
@@ -170,8 +160,17 @@ class GridScene:
     ) -> None:
         """Count the step; every `occupancy_every` steps, and after the last one, look where matter is now."""
         self.steps, self.progress = self.steps + 1, (step + 1) / total
+        self._activate()
         if self.steps % self.config.occupancy_every == 0 or step + 1 == total:
             self._update_occupancy(generator)
+
+    def _activate(self) -> None:
+        """Let the encoding's levels come in."""
+        c, encoding = self.config, self.field.encoding
+        if c.progressive > 0:
+            first = min(c.first_levels, encoding.count)
+            more = (encoding.count - first) * self.progress / c.progressive
+            encoding.active = min(encoding.count, first + int(more + 1e-9))
 
     @torch.no_grad()
     def _update_occupancy(self, generator: torch.Generator) -> None:
@@ -197,6 +196,8 @@ class GridScene:
         parts = {"encoding": self.field.encoding, "decoder": self.field.decoder, "occupancy": self.occupancy}
         state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
         own = {"seed": self.seed, "steps": self.steps, "progress": self.progress}
+        if self.backdrop is not None:
+            state["backdrop"] = self.backdrop.coefficients.detach()
         return {**state, **{name: torch.tensor(value, dtype=torch.float64) for name, value in own.items()}}
 
     @torch.no_grad()
@@ -207,11 +208,16 @@ class GridScene:
                 value.copy_(state[f"{name}.{key}"])
         prefix = "occupancy."
         self.occupancy.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        if self.backdrop is not None:
+            self.backdrop.coefficients.copy_(state["backdrop"])
         self.seed, self.steps, self.progress = int(state["seed"]), int(state["steps"]), float(state["progress"])
+        self._activate()
 
 
 def _field(config: GridConfig, device: torch.device, generator: torch.Generator) -> RadianceField:
     kind = config.encoding if config.encoding != "auto" else "hash" if device.type == "cuda" else "dense"
+    if kind == "hash" and max(config.variation) > 0:
+        raise UserError("grid.variation is of neighbouring voxels: add grid.encoding=dense, or leave it out")
     dense, table = config.dense, config.hash
     blob = Blob(config.blob_strength, config.blob_radius)
     if kind == "dense" and not dense.features:
@@ -228,8 +234,3 @@ def _field(config: GridConfig, device: torch.device, generator: torch.Generator)
 
 def _at(span: Span, progress: float) -> float:
     return span[0] + (span[1] - span[0]) * progress
-
-
-def total_variation(grid: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours in a grid (n, n, n, C), summed over the three axes."""
-    return torch.stack([grid.diff(dim=axis).abs().mean() for axis in range(3)]).sum()

@@ -92,8 +92,8 @@ def _grey(means: Tensor, spacing: float, config: SplatsConfig, generator: torch.
 
 
 def of_points(points: Tensor, colors: Tensor, config: SplatsConfig, generator: torch.Generator) -> Parameters:
-    """Points (P, 3) with colours (P, 3) sRGB, drawn down to `config.count`, each Gaussian `config.spread` as wide as the
-    mean distance to its three neighbours (Kerbl et al. 2023)."""
+    """Points (P, 3) with colours (P, 3) sRGB, drawn down to `config.count`, each Gaussian `config.spread` times as wide
+    as the mean distance to its three neighbours (Kerbl et al. 2023 without the factor)."""
     from scipy.spatial import cKDTree
 
     if len(points) > config.count:

@@ -9,7 +9,8 @@ import torch
 
 from sds3d.camera import sample_cameras
 from sds3d.render.volume import available_backends, ball_bounds, composite, march
-from sds3d.scenes.grid import DenseConfig, GridConfig, GridScene, HashConfig
+from sds3d.scenes.grid import GridScene
+from sds3d.scenes.grid_config import DenseConfig, GridConfig, HashConfig
 from sds3d.streams import stream
 
 pytestmark = [
