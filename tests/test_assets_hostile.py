@@ -25,7 +25,7 @@ from sds3d.export.splat_files import write_ply, write_splat
 from sds3d.export.spz import write_spz
 
 MEGABYTES = 700  # what the worst files together may take at any one time; MAX_BYTES is 512 MiB of it
-SECONDS = 20.0  # on a busy machine; most take milliseconds
+SECONDS = 10.0  # of processor time; most take milliseconds
 
 AXES = b"property float x\nproperty float y\nproperty float z\n"
 
@@ -167,7 +167,7 @@ def records(tmp_path_factory):
     script = Path(__file__).with_name("hostile_run.py")
     done = subprocess.run(
         [sys.executable, str(script), str(folder), str(MEGABYTES)],
-        capture_output=True, text=True, env=environment, timeout=300,
+        capture_output=True, text=True, env=environment, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert sorted(p.name for p in folder.parent.rglob("*")) == before
