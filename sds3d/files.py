@@ -41,6 +41,6 @@ def digest(path: Path) -> str:
     """Eight hex digits of a file's content; UserError when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return hashlib.blake2b(file.read(), digest_size=4).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=4)).hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None

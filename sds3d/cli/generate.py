@@ -26,6 +26,9 @@ LORA = typer.Option([], "--lora", metavar="FILE[:WEIGHT]", help="A LoRA for the 
 EMBEDDING = typer.Option(
     [], "--embedding", metavar="FILE[:WORD]", help="A textual inversion: a word for the prompt; may be repeated."
 )
+CONTROL = typer.Option(
+    None, "--control", file_okay=False, help="A ControlNet's folder, for the prior to see the scene's depth or normals."
+)
 SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
 
 
@@ -51,6 +54,7 @@ def generate(
     prior: str | None = PRIOR,
     lora: list[str] = LORA,
     embedding: list[str] = EMBEDDING,
+    control: Path | None = CONTROL,
     preset: str | None = typer.Option(
         None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
     ),
@@ -86,7 +90,7 @@ def generate(
     clean(prompt)  # an empty prompt is told before the slow imports
     flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
     flags |= {"stages": stages, "negative": negative, "image": image, "source": source, "regions": region or None}
-    flags |= {"lora": lora or None, "textual_inversion": embedding or None}
+    flags |= {"lora": lora or None, "textual_inversion": embedding or None, "control": control}
     overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make

@@ -10,7 +10,7 @@ import typer
 from sds3d.cli import STARTED
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter
-from sds3d.cli.generate import DEVICE, OUTPUTS, PRIOR, SEED, THREADS, use_threads
+from sds3d.cli.generate import CONTROL, DEVICE, OUTPUTS, PRIOR, SEED, THREADS, use_threads
 
 ASSET = typer.Argument(..., help="A mesh (glb gltf obj ply stl), Gaussians (ply spz splat) or a run folder.")
 WORDS = typer.Argument(..., help='What it is to look like, such as "a blue wooden chair".')
@@ -36,6 +36,7 @@ def texture(
     strength: float | None = STRENGTH,
     guidance: str | None = GUIDANCE,
     prior: str | None = PRIOR,
+    control: Path | None = CONTROL,
     preset: str | None = PRESET,
     seed: int | None = SEED,
     steps: int | None = STEPS,
@@ -50,7 +51,7 @@ def texture(
 ) -> None:
     """New colours for an asset of yours, from words; its geometry stays as it is."""
     flags = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "formats": tuple(format) or None}
-    flags |= {"texture.up": up, "texture.front": front}
+    flags |= {"texture.up": up, "texture.front": front, "control": control}
     _start(asset, words, flags, sets, preset, 0.0, strength, out, force, device, threads)
 
 
@@ -63,6 +64,7 @@ def refine(
     strength: float | None = STRENGTH,
     guidance: str | None = GUIDANCE,
     prior: str | None = PRIOR,
+    control: Path | None = CONTROL,
     preset: str | None = PRESET,
     seed: int | None = SEED,
     steps: int | None = STEPS,
@@ -77,7 +79,7 @@ def refine(
 ) -> None:
     """New colours and finer shapes for an asset of yours; nothing moves farther than --distance."""
     flags = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "formats": tuple(format) or None}
-    flags |= {"texture.up": up, "texture.front": front}
+    flags |= {"texture.up": up, "texture.front": front, "control": control}
     _start(asset, words, flags, sets, preset, distance, strength, out, force, device, threads)
 
 

@@ -19,12 +19,14 @@ from sds3d.camera import Cameras, sample_cameras
 from sds3d.engine.checkpoint import part
 from sds3d.engine.conditions import Conditions
 from sds3d.engine.guide import guide
+from sds3d.engine.hints import with_hint
 from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
 from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import (
     background_policy,
+    check_prior,
     check_source,
     create_critic,
     create_scene,
@@ -110,6 +112,7 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder:
     is kept in `folder`."""
     objective = settings.objective
     check_source(settings)
+    check_prior(settings, prior)
     configure(prior, settings.speed)
     source = load_source(settings, prior.device) if settings.source else None
     scene = create_scene(settings, prior.device)
@@ -153,6 +156,8 @@ def _step(run: Distiller) -> Record:
     frame = run.scene.render(cameras, run.size, background)
     penalty = run.scene.regulariser(frame, progress)
     meter.lap("renderer")
+    if settings.control:
+        conds = with_hint(conds, settings.control_kind, cameras, frame)
 
     notes: list[str] = []
     guided = with_relief(run.prior, lambda: guide(run, cameras, background, conds, frame, t), notes.append)

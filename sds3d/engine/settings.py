@@ -32,8 +32,8 @@ from sds3d.scenes.splats_config import SHAPES
 from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
-# no part of the result's identity; files count by their digests
-COSMETIC = ("preset", "checkpoint_every", "preview_every", "image", "source", "lora", "textual_inversion", "speed")
+FILES = ("image", "source", "lora", "textual_inversion", "control")  # they count by their digests
+COSMETIC = ("preset", "checkpoint_every", "preview_every", "speed", *FILES)  # no part of the result's identity
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class Settings:
     lora_digests: tuple[str, ...] = ()  # of their content, filled in
     textual_inversion: tuple[str, ...] = ()  # files with a new word for the prior, FILE or FILE:WORD
     textual_inversion_digests: tuple[str, ...] = ()  # of their content, filled in
+    control: str = ""  # folder of a ControlNet that sees the scene's geometry
+    control_digest: str = ""  # of its content, filled in
+    control_kind: Literal["depth", "normal"] = "depth"  # what it sees
+    control_scale: float = 1.0  # of its corrections to the prior
     guidance: str = "sds"
     scene: str = "splats"  # with stages: that of the last one
     stages: tuple[str, ...] = ()  # SCENE:STEPS or SCENE:STEPS@STRENGTH, each from where the one before it has ended
@@ -135,9 +139,11 @@ class Settings:
         return values if base is None else values | {self.guidance_options.base: base}
 
     @property
-    def changes(self) -> dict[str, tuple[str, ...]]:
+    def changes(self) -> dict[str, Any]:
         """What `load_prior` is told besides the prior's name: the files that change it, where there are any."""
-        given = {"lora": self.lora, "textual_inversion": self.textual_inversion}
+        given: dict[str, Any] = {"lora": self.lora, "textual_inversion": self.textual_inversion}
+        if self.control:
+            given |= {"control": self.control, "control_scale": self.control_scale}
         return {key: files for key, files in given.items() if files}
 
     @property
@@ -197,7 +203,7 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     image = chosen.get("image")
     files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
-    files |= _changes(prompt, chosen)
+    files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", "")))
     files |= _first_shape(mine, base, source)
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     return from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
@@ -234,6 +240,17 @@ def _changes(prompt: str, chosen: Mapping[str, Any]) -> dict[str, tuple[str, ...
     regions = coerce(chosen.get("regions", ()), tuple[str, ...], "regions")
     adapters.check_words(words, (prompt, str(chosen.get("negative", "")), *regions))
     return adapters.anchored(lora, words)
+
+
+def _control(mine: Mapping[str, Any], folder: str) -> dict[str, str]:
+    """The settings of the ControlNet in the folder, if there is to be one."""
+    if folder:
+        from sds3d.priors import control
+
+        return control.anchored(folder)
+    if unused := {"control_kind", "control_scale"} & mine.keys():
+        raise UserError(f"{' and '.join(sorted(unused))} has no effect without a ControlNet: give one with --control")
+    return {}
 
 
 def _file(path: str) -> Path:

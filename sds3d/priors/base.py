@@ -100,7 +100,7 @@ class Prior(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of {"camera", "background", "image", "depth", "lora"}."""
+        """Of {"camera", "background", "image", "control", "lora"}."""
         ...
 
     @property

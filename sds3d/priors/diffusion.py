@@ -20,6 +20,9 @@ from sds3d.priors.folder import family_of, inspect, load_components, read_json
 from sds3d.priors.speed import in_batches
 from sds3d.priors.text_cache import StoredTexts
 
+# Network, condition -> what is called in the network's place for that condition, with the same arguments.
+Around = Callable[[Any, Cond], Any]
+
 
 class DiffusionPrior:
     """The components of one model folder (`folder.load_components`) behind the Prior protocol, as its family wants.
@@ -45,6 +48,7 @@ class DiffusionPrior:
         vae = components.get("vae")
         self.codec = family.codec(self.network, None if vae is None else frozen(vae, self.device))
         self.size = self.codec.size
+        self.around: list[Around] = []  # from the innermost
         self.batch, self.largest = 0, 0  # most rows in a forward (0: all), and the most there were
         self._texts = texts or one_by_one(family.encode_text(components, self.device))
         self._states: dict[str, Cond] = {}  # by prompt
@@ -110,7 +114,10 @@ class DiffusionPrior:
     def _predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         t = t.to(self.device)
         x, times = self.noising.inputs(x_t, t)
-        output = self.family.forward(self.network, x.to(self.dtype), times, cond.to(self.device, self.dtype))
+        cond, network = cond.to(self.device, self.dtype), self.network
+        for around in self.around:
+            network = around(network, cond)
+        output = self.family.forward(network, x.to(self.dtype), times, cond)
         return self.noising.eps(output, x_t, t)
 
 

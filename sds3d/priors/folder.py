@@ -25,7 +25,7 @@ LIBRARIES = ("diffusers", "transformers", "sds3d")
 NETWORKS = ("unet", "transformer")  # components that denoise, in the order in which they are looked for
 # Components that a model cannot do without: in a folder whose family does not know them, they mean another layout.
 ESSENTIAL = ("unet", "transformer", "prior", "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "controlnet")
-CONVERT = "python -c \"from diffusers import DiffusionPipeline as P; P.from_pretrained('{0}').save_pretrained('{0}')\""
+CONVERT = "python -c \"from {1} import {2} as P; P.from_pretrained('{0}').save_pretrained('{0}')\""
 
 
 def load_components(
@@ -175,7 +175,15 @@ def _part(folder: Path, name: str, library: str, cls: str, classes: Mapping[tupl
     read_json(home / "config.json", folder)
     if library == "sds3d.priors.minilm":
         return Part(name, cls, module, home)
-    weights = _weights(home, folder)
+    return _network(name, cls, module, home, weights_of(home, CONVERT.format(folder, "diffusers", "DiffusionPipeline")))
+
+
+def part_at(name: str, home: Path, library: str, cls: str, module: str) -> Part:
+    """The checked part `name` whose config.json and weights lie in the folder `home`, of a model of its own."""
+    return _network(name, cls, module, home, weights_of(home, CONVERT.format(home, library, cls)))
+
+
+def _network(name: str, cls: str, module: str, home: Path, weights: Weights) -> Part:
     return Part(name, cls, module, home, weights.variant or None, sum(_count(home / file) for file in weights.files))
 
 
@@ -186,8 +194,9 @@ def _tokenizer_files(home: Path, folder: Path) -> None:
             present(home / file, folder)
 
 
-def _weights(home: Path, folder: Path) -> Weights:
-    """The safetensors files to load, in full precision if they are there; UserError if there is no complete set."""
+def weights_of(home: Path, convert: str) -> Weights:
+    """The safetensors files to load, in full precision if they are there; UserError if there is no complete set, with
+    the command to `convert` pickled ones."""
     names = [file.name for file in home.iterdir()]
     chosen = prefer(weight_sets(names), None)
     if chosen is not None:
@@ -195,7 +204,7 @@ def _weights(home: Path, folder: Path) -> Weights:
     if any(name.endswith((".bin", ".ckpt")) for name in names) and not any("safetensors" in name for name in names):
         raise UserError(
             f"{home} holds only pickled weights, which can run code and are not loaded: if you trust them, convert "
-            f"with {CONVERT.format(folder)}"
+            f"with {convert}"
         )
     missing = "not all shards of its" if any("-of-" in name for name in names) else "no"
     raise UserError(f"{home} holds {missing} weights (*.safetensors): download or copy the model again")
