@@ -13,8 +13,10 @@ from sds3d.camera import orbit
 from sds3d.engine import distill as loop
 from sds3d.engine.distill import PATIENCE, distill, prepare
 from sds3d.engine.meter import Meter
+from sds3d.engine.milestones import parse_milestones
 from sds3d.engine.settings import resolve
 from sds3d.errors import UserError
+from sds3d.priors import load_prior
 
 
 def run(chosen: Any, prior: Any, steps: int | None = None) -> tuple[loop.Distiller, list[loop.Record]]:
@@ -165,3 +167,23 @@ def test_the_meter_books_every_part() -> None:
     meter.lap("prior")
     read = meter.read()
     assert read == {"prior": 3000, "renderer": 2000, "optimiser": 0, "rest": 1500, "total": 6500}
+
+
+def test_views_grow_at_milestones_after_the_largest_was_tried() -> None:
+    made = prepare(settings(steps=4, milestones="0:16,0.5:32"), load_prior("embedded"))
+    drawn: list[int] = []
+    render = made.scene.render
+
+    def recording(cameras: Any, size: int, background: Tensor) -> Any:
+        drawn.append(size)
+        return render(cameras, size, background)
+
+    made.scene.render = recording  # type: ignore[method-assign]
+    list(distill(made))
+    assert drawn == [32, 16, 16, 32, 32]
+
+
+@pytest.mark.parametrize("texts", [("0.1:16",), ("0:16", "1:32"), ("0:32", "0.5:16", "0.4:8"), ("0:0",), ("half",)])
+def test_milestones_that_make_no_sense_are_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="SHARE:PIXELS"):
+        parse_milestones(texts)

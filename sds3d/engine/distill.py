@@ -21,6 +21,7 @@ from sds3d.engine.conditions import Conditions
 from sds3d.engine.guide import guide
 from sds3d.engine.hints import with_hint
 from sds3d.engine.meter import Meter
+from sds3d.engine.milestones import Milestone, parse_milestones, size_at
 from sds3d.engine.optim import Optimizers
 from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import Settings
@@ -76,12 +77,17 @@ class Distiller:
     optimizers: Optimizers
     critic: LoraCritic | SceneCritic | None
     meter: Meter
-    size: int
+    sizes: tuple[Milestone, ...]  # of the rendered views
     background: str  # a policy of draw_background
     source: Scene | None = None  # the finished scene that this one edits, as it was
     step: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
     failures: int = 0
+
+    @property
+    def size(self) -> int:
+        """Pixels of a view at the present step."""
+        return size_at(self.sizes, self.step / self.settings.steps)
 
     def state_dict(self) -> dict[str, Tensor]:
         parts: dict[str, dict[str, Tensor]] = {
@@ -127,7 +133,7 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder:
         optimizers=Optimizers(scene.parameters()),
         critic=create_critic(settings, prior, scene) if objective.critic else None,
         meter=Meter(prior.device, synchronise),
-        size=settings.size or prior.size,
+        sizes=parse_milestones(settings.milestones) or ((0.0, settings.size or prior.size),),
         background=background_policy(settings, prior),
         source=source,
     )
@@ -138,8 +144,21 @@ def distill(run: Distiller) -> Iterator[Record]:
 
     Raises UserError after PATIENCE steps in a row whose numbers are not finite.
     """
+    if run.step == 0:
+        probe_largest(run)
     while run.step < run.settings.steps:
         yield _step(run)
+
+
+def probe_largest(run: Distiller) -> None:
+    """Draw the run's largest views once, there and back, so that memory runs out now and not in the middle."""
+    largest = max(pixels for _, pixels in run.sizes)
+    if largest == run.size:
+        return
+    cameras, white = draw_cameras(run.settings, 0).to(run.scene.device), torch.ones(run.settings.views, 3)
+    image = run.scene.render(cameras, largest, white.to(run.scene.device)).rgb
+    image.backward(torch.zeros_like(image))
+    run.optimizers.zero_grad()
 
 
 def _step(run: Distiller) -> Record:

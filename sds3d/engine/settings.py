@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sds3d.config import apply, coerce, flatten, load_preset, read_yaml, to_dict, unknown_setting
+from sds3d.engine.milestones import parse_milestones
 from sds3d.engine.stages import parse_stages
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
@@ -88,6 +89,7 @@ class Settings:
     steps: int = 400
     views: int = 8  # cameras per step, one batch
     size: int = 0  # pixels of a rendered view; 0 takes what the prior sees
+    milestones: tuple[str, ...] = ()  # SHARE:PIXELS, such as 0:128,0.5:512: smaller views earlier in the run
     background: Literal["auto", "white", "grey", "random"] = "auto"  # auto asks the prior
     random_background: float = 0.5  # share of the views that are not on white, where the policy is grey or random
     view_prompts: bool | None = None  # "..., side view"; None: only for priors without camera conditioning
@@ -111,6 +113,9 @@ class Settings:
         for name, least in (("steps", 1), ("views", 1), ("size", 0), ("checkpoint_every", 1), ("preview_every", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.milestones and self.size:
+            raise UserError("milestones say the size of the views: leave size out")
+        parse_milestones(self.milestones)
         if self.guidance not in GUIDANCE:
             raise unknown("guidance", self.guidance, GUIDANCE)
         if self.scene not in SCENES:

@@ -103,7 +103,9 @@ def prepare_conditions(settings: Settings, prior: Prior, names: frozenset[str], 
 
 def background_policy(settings: Settings, prior: Prior) -> str:
     """The background setting, with "auto" settled: greys for priors that are told the grey, white for closed-form ones,
-    whose pictures have it, else random colours."""
+    whose pictures have it, else random colours. UserError for a learned one that the prior would have to be told."""
+    if getattr(settings.scene_options, "background", "") == "learned" and "background" in prior.capabilities:
+        raise UserError(f"grid.background=learned: prior {prior.name!r} is told the background's grey; leave it out")
     if settings.background != "auto":
         return settings.background
     if "background" in prior.capabilities:
