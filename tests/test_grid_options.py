@@ -88,7 +88,7 @@ def test_levels_come_in_one_after_the_other(kind: str) -> None:
             moved = [not torch.equal(b, p) for b, p in zip(before, scene.field.encoding.parameters(), strict=True)]
             assert moved == [i < seen[-1] for i in range(4)]
         else:
-            used = sum(scene.field.encoding.sizes[: seen[-1]])
+            used = sum(scene.field.encoding.sizes[: seen[-1]])  # type: ignore[attr-defined]
             assert torch.equal(before[0][:, used:], scene.field.encoding.parameters()[0][:, used:])
     assert seen == [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4]
 

@@ -211,4 +211,4 @@ def test_mistakes_are_told(changes: dict[str, Any]) -> None:
 
 
 def test_the_scene_is_listed_and_follows_others() -> None:
-    assert SCENES["mesh"].follows and not SCENES["splats"].follows
+    assert SCENES["mesh"].follows and not SCENES["grid"].follows

@@ -163,3 +163,23 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nend_header\n1\n")
     with pytest.raises(UserError, match=r"broken.ply"):
         scene_of(SplatsConfig(init=str(tmp_path / "broken.ply")))
+
+
+def test_splats_take_over_from_a_grid() -> None:
+    """A stage of Gaussians begins as what the grid before it shows: silhouettes agree to 0.8, and its blob is grey."""
+    from sds3d.engine.hand_over import hand_over
+    from sds3d.scenes.grid import GridScene
+    from sds3d.scenes.grid_config import DenseConfig, GridConfig
+
+    grid = GridScene.create(
+        GridConfig(dense=DenseConfig(resolution=16, levels=2), occupancy=16, blob_strength=6.0), "cpu", stream(0, "init")
+    )
+    splats = scene_of(SOLID)
+    hand_over(grid, splats)
+    cameras = orbit(3, 20.0)
+    with torch.no_grad():
+        before, after = (s.render(cameras, SIZE, torch.zeros(3, 3)) for s in (grid, splats))
+    old, new = before.alpha > 0.5, after.alpha > 0.5
+    assert (old & new).sum() / (old | new).sum() > 0.8
+    color = (after.rgb / after.alpha.clamp_min(1e-6)).permute(1, 0, 2, 3)[:, new[:, 0]]
+    assert (color.mean(1) - 0.5).abs().max() < 0.05

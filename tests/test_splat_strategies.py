@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -200,14 +201,14 @@ def test_reset_leaves_no_opacity_above_twice_the_limit() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["default", "mcmc"])
-def test_each_strategy_resumes_to_the_same_bytes(strategy: str) -> None:
+def test_each_strategy_resumes_to_the_same_bytes(strategy: Literal["default", "mcmc"]) -> None:
     config = SplatsConfig(
         count=200,
         cap=300,
         refine_every=5,
         strategy=strategy,
         sh=1,
-        default=DefaultConfig(reset_every=0.3),  # type: ignore[arg-type]
+        default=DefaultConfig(reset_every=0.3),
     )
     whole = Fit(config, 24).run(13)
     state = {k: v.clone() for k, v in whole.scene.state_dict().items()}

@@ -70,14 +70,13 @@ def test_colours_of_each_view(backend: str) -> None:
     means, together = splats["means"].clone().requires_grad_(), colors.clone().requires_grad_()
     background = torch.zeros(3, 3)
     frame = render_splats(
-        **{**splats, "means": means, "colors": together}, cameras=cameras, size=size, background=background,
-        backend=backend,
-    )  # fmt: skip
+        means, splats["quats"], splats["scales"], splats["opacities"], together, cameras, size, background, backend
+    )
     (frame.rgb * weights).sum().backward()
     alone_means, alone = splats["means"].clone().requires_grad_(), colors.clone().requires_grad_()
     for b in range(3):
-        one = {**splats, "means": alone_means, "colors": alone[b]}
-        view = render_splats(**one, cameras=cameras[b : b + 1], size=size, background=background[:1], backend=backend)
+        camera, shape = cameras[b : b + 1], (splats["quats"], splats["scales"], splats["opacities"])
+        view = render_splats(alone_means, *shape, alone[b], camera, size, background[:1], backend)
         assert torch.allclose(view.rgb[0], frame.rgb[b], atol=1e-6)
         (view.rgb[0] * weights[b]).sum().backward()
     assert torch.allclose(together.grad, alone.grad, atol=1e-5)  # type: ignore[arg-type]

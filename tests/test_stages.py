@@ -71,7 +71,7 @@ def test_stages_in_words() -> None:
         ({"stages": "cube:3"}, "cube"),
         ({"stages": "grid:0"}, "at least one step"),
         ({"stages": "grid:3,mesh:3@1.5"}, "strength"),
-        ({"stages": "grid:3,splats:3"}, "cannot take over"),
+        ({"stages": "splats:3,grid:3"}, "cannot take over"),
         ({"stages": "mesh:3,mesh:3"}, "two stages"),
         ({"stages": "grid:3,mesh:3", "steps": 9}, "leave steps out"),
         ({"stages": "grid:3,mesh:3", "splats.count": 9}, "no effect"),

@@ -27,7 +27,7 @@ class Kind:
 
 
 SCENES: dict[str, Kind] = {
-    "splats": Kind(SplatsConfig, SplatScene.create, "3D Gaussians; fast, exports the Gaussians themselves"),
+    "splats": Kind(SplatsConfig, SplatScene.create, "3D Gaussians; fast, exports the Gaussians themselves", True),
     "grid": Kind(GridConfig, GridScene.create, "radiance field on a multi-resolution grid; smooth, slower"),
     "mesh": Kind(
         MeshConfig, MeshScene.create, "triangles cut from a signed distance; clean outlines, for a last stage", True

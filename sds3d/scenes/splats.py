@@ -23,6 +23,7 @@ from sds3d.scenes.strategy import Statistics, adaptive, clean, effective, refine
 from sds3d.streams import stream
 
 BOUND = 1.2  # nothing is kept farther from the origin than this
+CELLS = 48  # a side of the mesh that the scene is content to begin with
 FLAT = 0.1  # thickness of a surfel over its smaller width, where it is taken for a Gaussian
 Refine = Callable[
     [dict[str, Parameter], dict[str, torch.optim.Optimizer], Statistics, SplatsConfig, torch.Generator], None
@@ -46,6 +47,7 @@ class SplatScene:
         if config.surfels:
             check_surfels(self.device)
         self.progress = 0.0
+        self.cells = CELLS
         self.start(init.built_in(config, generator))
 
     @classmethod
