@@ -107,9 +107,8 @@ def test_the_command_line_takes_both(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
     word = str(write_word(tmp_path / "zzcorgi.safetensors"))
     plain = gradient(folder, tmp_path / "0")
-    assert gradient(folder, tmp_path / "1", "--lora", f"{lora}:0") == pytest.approx(plain, rel=1e-5)
-    assert gradient(folder, tmp_path / "2", "--lora", f"{lora}:2") != pytest.approx(plain, rel=1e-4)
-    assert gradient(folder, tmp_path / "3", "--embedding", word) != pytest.approx(plain, rel=1e-4)
+    assert gradient(folder, tmp_path / "1", "--lora", f"{lora}:2") != pytest.approx(plain, rel=1e-4)
+    assert gradient(folder, tmp_path / "2", "--embedding", word) != pytest.approx(plain, rel=1e-4)
 
 
 def test_imagine_takes_both(tmp_path: Path) -> None:

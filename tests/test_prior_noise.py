@@ -9,7 +9,7 @@ import torch
 from prior_helpers import noise
 
 from sds3d.errors import UserError
-from sds3d.priors.noise import TO_EPS, schedule_of, to_eps
+from sds3d.priors.noise import TO_EPS, flow_schedule, noising_of, schedule_of, to_eps
 
 TARGETS = {
     "epsilon": lambda x0, n, a, s: n,
@@ -104,3 +104,82 @@ def test_x0_equals_that_of_ddim(prediction_type: str) -> None:
 def test_an_unsupported_schedule_says_what_is(config: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="squaredcos_cap_v2"):
         schedule_of(config)
+
+
+# ---------------------------------------------------------------------------------------- flow matching
+
+FLOWS: dict[str, dict[str, Any]] = {
+    "straight": {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+    "shifted": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+    "short": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "num_train_timesteps": 20},
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_flow_levels_and_times_equal_diffusers(name: str) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    theirs = FlowMatchEulerDiscreteScheduler(**{k: v for k, v in FLOWS[name].items() if k != "_class_name"})
+    ours = noising_of(FLOWS[name])
+    alpha, sigma = ours.schedule.alpha_sigma(torch.arange(ours.schedule.steps), torch.zeros(1, dtype=torch.float64))
+    s = (sigma / (alpha + sigma)).flatten()
+    assert ours.flow and ours.prediction_type == "flow_prediction" and ours.times is not None
+    torch.testing.assert_close(s[:-1], theirs.sigmas.flip(0)[:-1].double(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(ours.times[:-1], theirs.timesteps.flip(0)[:-1], rtol=1e-6, atol=1e-4)
+    assert s[-2] < s[-1] < 1  # pure noise would say nothing of x0
+
+
+@pytest.mark.parametrize("kind", ["exponential", "linear"])
+def test_a_dynamic_shift_follows_the_number_of_patches(kind: str) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True, "time_shift_type": kind}
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type=kind)
+    for patches, mu in ((256, 0.5), (1024, 0.63), (4096, 1.15)):  # 0.5 + 0.65 (patches - 256) / 3840
+        scheduler.set_timesteps(sigmas=[0.9, 0.5, 0.1], mu=mu)
+        ours = flow_schedule(config, patches).times
+        assert ours is not None
+        torch.testing.assert_close(ours[[899, 499, 99]], scheduler.timesteps, rtol=1e-5, atol=1e-2)
+    assert torch.equal(flow_schedule(config).times, flow_schedule(config, 4096).times)  # type: ignore[arg-type]
+
+
+def test_a_solver_with_flow_sigmas_has_its_shift() -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    options = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
+    scheduler = DPMSolverMultistepScheduler(**options)
+    scheduler.set_timesteps(1000)
+    ours = noising_of({"_class_name": "DPMSolverMultistepScheduler", **options})
+    alpha, sigma = ours.schedule.alpha_sigma(torch.arange(999), torch.zeros(1, dtype=torch.float64))
+    theirs = scheduler.sigmas.flip(0)[1:-1].double()  # without the 0 at the end and its last level, 0.999
+    torch.testing.assert_close((sigma / (alpha + sigma)).flatten()[: len(theirs)], theirs, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_perfect_flow_network_gives_back_the_noise(name: str) -> None:
+    """OBJECTIVES 2.8: the network sees (1 - s) x0 + s n at the time 1000 s, and e - n = (1 - s)(v - (n - x0))."""
+    noising = noising_of(FLOWS[name])
+    steps = noising.schedule.steps
+    x0, n = noise(4, 3, 4, 4, dtype=torch.float64), noise(4, 3, 4, 4, seed=1, dtype=torch.float64)
+    t = torch.tensor([0, steps // 3, steps - 2, steps - 1])
+    alpha, sigma = noising.schedule.alpha_sigma(t, x0)
+    x_t = alpha * x0 + sigma * n
+    seen, time = noising.inputs(x_t, t)
+    s = (time / steps).double().view(-1, 1, 1, 1)
+    torch.testing.assert_close(seen, (1 - s) * x0 + s * n, rtol=0, atol=1e-6)
+    torch.testing.assert_close(noising.eps(n - x0, x_t, t), n, rtol=0, atol=1e-12)
+    wrong = noise(4, 3, 4, 4, seed=2, dtype=torch.float64)
+    torch.testing.assert_close(noising.eps(wrong, x_t, t) - n, (1 - s) * (wrong - (n - x0)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("extra", [{"shift_terminal": 0.1}, {"invert_sigmas": True}])
+def test_flow_schedules_of_other_kinds_are_refused(extra: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="use another model"):
+        noising_of(FLOWS["shifted"] | extra)
+
+
+def test_other_networks_are_told_the_step_itself() -> None:
+    noising, x_t = noising_of(CONFIGS["linear"]), noise(2, 3, 4, 4)
+    t = torch.tensor([3, 700])
+    seen, time = noising.inputs(x_t, t)
+    assert not noising.flow and seen is x_t and time is t

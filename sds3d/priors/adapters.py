@@ -18,8 +18,15 @@ from sds3d.priors.part import Part
 class Change(Protocol):
     """One file, opened and found to fit the model."""
 
-    identity: str  # changes whenever its effect does
-    parts: frozenset[str]  # names of the components that it changes
+    @property
+    def identity(self) -> str:
+        """Changes whenever its effect does."""
+        ...
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Names of the components that it changes."""
+        ...
 
     def apply(self, components: Mapping[str, Any]) -> None:
         """Change those of its parts that are among the components, in place."""

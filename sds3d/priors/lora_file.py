@@ -84,7 +84,7 @@ def merge(model: nn.Module, weight: float) -> int:
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
     for name, layer in layers.items():
-        layer.scale_layer(weight)  # type: ignore[operator]
+        layer.scale_layer(weight)  # type: ignore[attr-defined]
         layer.merge()
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
