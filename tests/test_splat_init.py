@@ -171,9 +171,8 @@ def test_splats_take_over_from_a_grid() -> None:
     from sds3d.scenes.grid import GridScene
     from sds3d.scenes.grid_config import DenseConfig, GridConfig
 
-    grid = GridScene.create(
-        GridConfig(dense=DenseConfig(resolution=16, levels=2), occupancy=16, blob_strength=6.0), "cpu", stream(0, "init")
-    )
+    small = GridConfig(dense=DenseConfig(resolution=16, levels=2), occupancy=16, blob_strength=6.0)
+    grid = GridScene.create(small, "cpu", stream(0, "init"))
     splats = scene_of(SOLID)
     hand_over(grid, splats)
     cameras = orbit(3, 20.0)
