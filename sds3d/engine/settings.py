@@ -253,7 +253,8 @@ def _control(mine: Mapping[str, Any], folder: str) -> dict[str, str]:
         from sds3d.priors import control
 
         return control.anchored(folder)
-    if unused := {"control_kind", "control_scale"} & mine.keys():
+    defaults = {"control_kind": Settings.control_kind, "control_scale": str(Settings.control_scale)}
+    if unused := {key for key, value in defaults.items() if str(mine.get(key, value)) != value}:
         raise UserError(f"{' and '.join(sorted(unused))} has no effect without a ControlNet: give one with --control")
     return {}
 
