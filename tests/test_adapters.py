@@ -11,6 +11,7 @@ from family_pipelines import write_if_folder, write_sdxl_folder
 from prior_helpers import WIDTH, noise, write_sd_folder
 from safetensors.torch import save_file
 from torch import Tensor
+from transformer_pipelines import case
 
 from sds3d.errors import UserError
 from sds3d.guidance.critic import CriticConfig, LoraCritic
@@ -274,3 +275,17 @@ def test_priors_without_clip_take_no_words(tmp_path: Path) -> None:
     folder = write_if_folder(tmp_path / "if")
     with pytest.raises(UserError, match="does not have"):
         load(folder, words=(str(vectors(tmp_path / "x.safetensors", 1)),))
+
+
+# ---------------------------------------------------------------------------------------- transformers
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux-dev", "sana"])
+def test_loras_for_transformers_are_merged(name: str, tmp_path: Path) -> None:
+    model, layer = case(name), "transformer_blocks.0.attn.to_q" if name != "sana" else "transformer_blocks.0.attn1.to_q"
+    before = model.prior.network.get_submodule(layer).weight
+    down, up = down_up(*before.shape, seed=6)
+    state = {f"transformer.{layer}.lora_A.weight": down, f"transformer.{layer}.lora_B.weight": up}
+    save_file(state, tmp_path / "style.safetensors", {"format": "pt"})
+    after = load(model.folder, f"{tmp_path / 'style.safetensors'}:0.5").network.get_submodule(layer).weight
+    torch.testing.assert_close(after, before + 0.5 * up @ down, rtol=1e-5, atol=1e-5)
