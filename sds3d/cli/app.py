@@ -80,4 +80,16 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 # Commands register themselves on `app`; the order is the order of --help.
-from sds3d.cli import bench_guidance, bench_quality, doctor, download, generate, inspect, prior, probe, refine, view  # noqa: E402, F401
+from sds3d.cli import (  # noqa: E402, F401
+    bench_exports,
+    bench_guidance,
+    bench_quality,
+    doctor,
+    download,
+    generate,
+    inspect,
+    prior,
+    probe,
+    refine,
+    view,
+)

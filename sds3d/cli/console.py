@@ -22,10 +22,10 @@ def error_line(text: str) -> None:
 class Reporter:
     """Prints what the engine reports: a live bar on a terminal, a few plain lines elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, stderr: bool = False) -> None:
         from rich.console import Console
 
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, stderr=stderr)
         self.bar: Any = None
         self.task: Any = None
         self.first: tuple[int, float] | None = None
