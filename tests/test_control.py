@@ -255,7 +255,7 @@ def gradients(run: Path) -> list[float]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert not any(line["skipped"] for line in lines)
-    return [line["gradient"] for line in lines]
+    return [line["stats"]["gradient"] for line in lines]
 
 
 def test_generate_and_resume(
