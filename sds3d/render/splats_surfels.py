@@ -47,6 +47,7 @@ def render_surfels(
     check_surfels(means.device)
     cameras = cameras.to(means.device)
     colors = colors.expand(len(cameras), *colors.shape[-2:])
+    scales = torch.cat([scales[:, :2], torch.ones_like(scales[:, 2:])], 1)  # else normals might not be unit
     sums, alpha, normals, of_depth, distortion, _, meta = rasterization_2dgs(
         means, quats, scales, opacities, colors, cameras.world_to_camera(), intrinsics(cameras, size), size, size,
         near_plane=NEAR, render_mode="RGB+ED", distloss=True,
