@@ -29,6 +29,12 @@ EMBEDDING = typer.Option(
 CONTROL = typer.Option(
     None, "--control", file_okay=False, help="A ControlNet's folder, for the prior to see the scene's depth or normals."
 )
+IP_ADAPTER = typer.Option(
+    None,
+    "--ip-adapter",
+    dir_okay=False,
+    help="An IP-Adapter's file, for --guidance isd to show --image to the prior.",
+)
 SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
 
 
@@ -55,6 +61,7 @@ def generate(
     lora: list[str] = LORA,
     embedding: list[str] = EMBEDDING,
     control: Path | None = CONTROL,
+    ip_adapter: Path | None = IP_ADAPTER,
     preset: str | None = typer.Option(
         None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
     ),
@@ -91,6 +98,7 @@ def generate(
     flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
     flags |= {"stages": stages, "negative": negative, "image": image, "source": source, "regions": region or None}
     flags |= {"lora": lora or None, "textual_inversion": embedding or None, "control": control}
+    flags |= {"ip_adapter": ip_adapter}
     overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make

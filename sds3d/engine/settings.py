@@ -33,7 +33,8 @@ from sds3d.scenes.splats_config import SHAPES
 from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
-FILES = ("image", "source", "lora", "textual_inversion", "control")  # they count by their digests
+# They count by their digests.
+FILES = ("image", "source", "lora", "textual_inversion", "control", "ip_adapter", "image_encoder")
 COSMETIC = ("preset", "checkpoint_every", "preview_every", "speed", *FILES)  # no part of the result's identity
 
 
@@ -82,6 +83,9 @@ class Settings:
     control_digest: str = ""  # of its content, filled in
     control_kind: Literal["depth", "normal"] = "depth"  # what it sees
     control_scale: float = 1.0  # of its corrections to the prior
+    ip_adapter: str = ""  # file of an IP-Adapter, by which the prior sees the reference picture
+    image_encoder: str = ""  # folder of its image encoder; empty: image_encoder beside the file
+    ip_adapter_digest: str = ""  # of the content of both, filled in
     guidance: str = "sds"
     scene: str = "splats"  # with stages: that of the last one
     stages: tuple[str, ...] = ()  # SCENE:STEPS or SCENE:STEPS@STRENGTH, each from where the one before it has ended
@@ -149,6 +153,8 @@ class Settings:
         given: dict[str, Any] = {"lora": self.lora, "textual_inversion": self.textual_inversion}
         if self.control:
             given |= {"control": self.control, "control_scale": self.control_scale}
+        if self.ip_adapter:
+            given |= {"ip_adapter": self.ip_adapter, "image_encoder": self.image_encoder}
         return {key: files for key, files in given.items() if files}
 
     @property
@@ -208,10 +214,13 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     image = chosen.get("image")
     files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
-    files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", "")))
+    files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", ""))) | _ip_adapter(chosen)
     files |= _first_shape(mine, base, source)
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
-    return from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
+    settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
+    if settings.ip_adapter and "image" not in settings.objective.needs():
+        raise UserError(f"--ip-adapter has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
+    return settings
 
 
 def _staged(chosen: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,6 +265,18 @@ def _control(mine: Mapping[str, Any], folder: str) -> dict[str, str]:
     defaults = {"control_kind": Settings.control_kind, "control_scale": str(Settings.control_scale)}
     if unused := {key for key, value in defaults.items() if str(mine.get(key, value)) != value}:
         raise UserError(f"{' and '.join(sorted(unused))} has no effect without a ControlNet: give one with --control")
+    return {}
+
+
+def _ip_adapter(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of the IP-Adapter, if there is to be one."""
+    file, encoder = str(chosen.get("ip_adapter", "")), str(chosen.get("image_encoder", ""))
+    if file:
+        from sds3d.priors import ip_adapter
+
+        return ip_adapter.anchored(file, encoder)
+    if encoder:
+        raise UserError("image_encoder has no effect without an IP-Adapter: give one with --ip-adapter")
     return {}
 
 

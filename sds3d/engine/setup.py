@@ -56,17 +56,21 @@ def check_source(settings: Settings) -> None:
 def check_changes(settings: Settings) -> None:
     """UserError when a file that changes the prior is not what it was when the run began."""
     if settings.changes:
-        from sds3d.priors import adapters, control
+        from sds3d.priors import adapters, control, ip_adapter
 
         adapters.check(vars(settings))
         if settings.control:
             control.check(settings.control, settings.control_digest)
+        if settings.ip_adapter:
+            ip_adapter.check(settings.ip_adapter, settings.image_encoder, settings.ip_adapter_digest)
 
 
 def check_prior(settings: Settings, prior: Prior) -> None:
     """UserError when the settings have something for the prior that was not put around it."""
     if settings.control and "control" not in prior.capabilities:
         raise UserError(f"prior {prior.name!r} was loaded without the ControlNet: leave control out here")
+    if settings.ip_adapter and "image" not in prior.capabilities:
+        raise UserError(f"prior {prior.name!r} was loaded without the IP-Adapter: leave ip_adapter out here")
 
 
 def load_source(settings: Settings, device: torch.device) -> Scene:

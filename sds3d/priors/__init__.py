@@ -38,19 +38,22 @@ def load_prior(
     textual_inversion: Sequence[str] = (),
     control: str = "",
     control_scale: float = 1.0,
+    ip_adapter: str = "",
+    image_encoder: str = "",
 ) -> Prior:
     """A prior by a name in PRIORS, by the path of a model folder in diffusers' format or of a single .safetensors
     file, by "owner/name" or the page of a model on huggingface.co, or "oracle:KIND:...".
 
     `dtype` None picks the precision for the device and the model's size; `checkpointing` trades time for memory in the
     backward pass through a VAE; `lora` (FILE or FILE:WEIGHT) and `textual_inversion` (FILE or FILE:WORD) change the
-    model; `control` is the folder of a ControlNet to put around it. Raises UserError for anything unknown, missing,
-    broken or unsupported.
+    model; `control` is the folder of a ControlNet to put around it, `ip_adapter` the file of an adapter for pictures,
+    `image_encoder` the folder of its encoder ("": beside it). Raises UserError for anything unknown, missing, broken or
+    unsupported.
     """
     name = str(name_or_path)
     if name.startswith(ORACLE):
-        if lora or textual_inversion or control:
-            raise UserError(f"{name} is a closed form: leave --lora, --embedding and --control out")
+        if lora or textual_inversion or control or ip_adapter:
+            raise UserError(f"{name} is a closed form: leave --lora, --embedding, --control and --ip-adapter out")
         from sds3d.priors.oracle_source import load_oracle
 
         return load_oracle(name)
@@ -59,6 +62,10 @@ def load_prior(
     folder = find_folder(name)
     label = folder.name if name not in PRIORS and Path(name).expanduser().exists() else name
     prior = DiffusionPrior.load(folder, device, dtype, checkpointing, label, lora, textual_inversion)
+    if ip_adapter:
+        from sds3d.priors import ip_adapter as pictures
+
+        pictures.attach(prior, ip_adapter, image_encoder)
     if control:
         from sds3d.priors.control import attach
 

@@ -55,9 +55,9 @@ class DiffusionPrior:
         self.capabilities = family.capabilities(self.network) | {"lora"}
         if note := family.note(self.network):
             warnings.warn(note, stacklevel=2)
-        self._encode_image = None
+        self.encode_image: Callable[[Tensor | None], Tensor] | None = None  # as Prior.image
         if family.encode_image and "image" in self.capabilities:
-            self._encode_image = family.encode_image(components, self.device)
+            self.encode_image = family.encode_image(components, self.device)
 
     @classmethod
     def load(
@@ -101,9 +101,9 @@ class DiffusionPrior:
 
     def image(self, rgb: Tensor | None) -> Tensor:
         """Tokens (B, M, D) of image prompts (B, 3, H, W) sRGB in [0, 1]; None is the trained "no image" (1, M, D)."""
-        if self._encode_image is None:
+        if self.encode_image is None:
             raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
-        return self._encode_image(rgb)
+        return self.encode_image(rgb)
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """eps (B, C, h, w) float32 of one batched forward, or of several where `batch` says so; t (B,) integer
