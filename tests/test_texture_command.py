@@ -27,6 +27,7 @@ from sds3d.scenes.texture_config import TextureConfig
 from sds3d.streams import stream
 
 CPU = torch.device("cpu")
+TABLE = Path(__file__).parent / "data" / "bedside-table.glb"
 QUICK: dict[str, Any] = {
     "guidance": "sds",
     "sds.cfg": 1.0,
@@ -104,13 +105,16 @@ def picture(path: Path) -> np.ndarray:
     return drawn
 
 
-def test_a_textured_cup_is_red_now_and_is_where_and_as_it_was(cup: Path, tmp_path: Path) -> None:
-    run = make(cup, tmp_path, strength=1.0)
-    before, after = load_mesh(cup), load_mesh(run.folder / "asset.glb")
+@pytest.mark.parametrize("name", ["cup", "table"])
+def test_a_textured_asset_is_red_now_and_is_where_and_as_it_was(name: str, cup: Path, tmp_path: Path) -> None:
+    """The table is a glTF model by someone else, of three materials."""
+    asset = {"cup": cup, "table": TABLE}[name]
+    run = make(asset, tmp_path, strength=1.0)
+    before, after = load_mesh(asset), load_mesh(run.folder / "asset.glb")
     np.testing.assert_allclose(before.transform, after.transform, atol=1e-4)
-    ours, theirs = (trimesh.load(p, force="mesh", process=False) for p in (run.folder / "asset.glb", cup))
+    ours, theirs = (trimesh.load(p, force="mesh", process=False) for p in (run.folder / "asset.glb", asset))
     np.testing.assert_allclose(ours.triangles, theirs.triangles, atol=1e-4)
-    old, new = picture(cup), picture(run.folder / "asset.glb")
+    old, new = picture(asset), picture(run.folder / "asset.glb")
     covered = [p[..., 3] > 127 for p in (old, new)]
     assert (covered[0] & covered[1]).sum() / (covered[0] | covered[1]).sum() > 0.999
     red, green, blue = (new[covered[1]][:, i].mean() for i in range(3))

@@ -50,8 +50,8 @@ def texture(
     threads: int | None = THREADS,
 ) -> None:
     """New colours for an asset of yours, from words; its geometry stays as it is."""
-    flags = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "formats": tuple(format) or None}
-    flags |= {"texture.up": up, "texture.front": front, "control": control}
+    flags: dict[str, Any] = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
+    flags |= {"formats": tuple(format) or None, "texture.up": up, "texture.front": front, "control": control}
     _start(asset, words, flags, sets, preset, 0.0, strength, out, force, device, threads)
 
 
@@ -78,8 +78,8 @@ def refine(
     threads: int | None = THREADS,
 ) -> None:
     """New colours and finer shapes for an asset of yours; nothing moves farther than --distance."""
-    flags = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps, "formats": tuple(format) or None}
-    flags |= {"texture.up": up, "texture.front": front, "control": control}
+    flags: dict[str, Any] = {"guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
+    flags |= {"formats": tuple(format) or None, "texture.up": up, "texture.front": front, "control": control}
     _start(asset, words, flags, sets, preset, distance, strength, out, force, device, threads)
 
 

@@ -33,8 +33,8 @@ def refine_settings(
     """Settings of the run that makes `asset` (a file or a run folder) look like `words`, and what the asset has that is
     not taken over. Geometry moves by at most `distance`; `strength` is by default what the asset's colours ask for."""
     path = asset_file(asset)
-    texture = {k.removeprefix("texture."): str(v) for k, v in overrides.items() if k in ("texture.up", "texture.front")}
-    loaded = load(TextureConfig(asset=str(path), **texture))
+    up, front = (str(overrides.get(f"texture.{axis}", "")) for axis in ("up", "front"))
+    loaded = load(TextureConfig(asset=str(path), up=up, front=front))
     mine = {
         "texture.asset": str(path),
         "texture.asset_digest": digest(path),

@@ -203,7 +203,8 @@ class MeshScene:
         return Field(density, color, BOUND)
 
     def state_dict(self) -> dict[str, Tensor]:
-        parts = {"distances": self.distances, "shifts": self.shifts, "color": self.color}
+        parts: dict[str, DenseGrid | ColorField] = {"distances": self.distances, "shifts": self.shifts}
+        parts["color"] = self.color
         state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
         return {**state, "start": self.start}
 

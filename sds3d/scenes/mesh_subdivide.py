@@ -44,7 +44,8 @@ def whole(vertices: Floats, faces: Ints) -> Pieces:
 
 def subdivide(vertices: Floats, faces: Ints, longest: float, most: int) -> Pieces:
     """Pieces without edges longer than `longest`, or a larger limit that keeps the faces near `most`."""
-    area = np.linalg.norm(np.cross(*(vertices[faces[:, i]] - vertices[faces[:, 0]] for i in (1, 2))), axis=1).sum() / 2
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
     while len(faces) + 2 * area / longest**2 > most and longest < 4:
         longest *= GROWTH
     mesh = whole(vertices, faces)

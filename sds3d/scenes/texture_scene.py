@@ -145,9 +145,8 @@ class TextureScene:
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is learned; the asset itself stays in its file."""
-        parts = {"color": self.color, **({"move": self.move} if self.move is not None else {})}
-        state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
-        return {key: value for key, value in state.items() if key != "color.base"}
+        state = {f"color.{key}": value for key, value in self.color.state_dict().items() if key != "base"}
+        return state if self.move is None else state | {f"move.{k}": v for k, v in self.move.state_dict().items()}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
