@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -64,6 +65,9 @@ WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+T = TypeVar("T", bound="Times")
+
+
 @dataclass(frozen=True)
 class Times:
     """Which noise levels are asked, as shares of T, over the progress of a run."""
@@ -91,7 +95,7 @@ class Times:
         if len(self.knots) != len(self.levels) or not rising or not all(0 <= v <= 1 for v in self.levels):
             raise UserError("time.knots must rise, and time.levels needs as many shares of T between 0 and 1")
 
-    def weakened(self, strength: float) -> Times:
+    def weakened(self: T, strength: float) -> T:
         """The same policy from `strength` of the way from lo to hi, for what need not be made from nothing."""
         top = self.lo + (self.hi - self.lo) * strength
         low, high = min(self.lo_end, top), min(self.hi_end, top)

@@ -201,7 +201,10 @@ def test_a_lora_that_fits_only_in_part_says_so(folder: Path, tmp_path: Path) -> 
     [
         ({"transformer.blocks.0.lora_A.weight": torch.ones(2, 2)}, "changes nothing in this prior"),
         ({"model.layers.0.weight": torch.ones(2, 2)}, "is not a LoRA that can be read"),
-        ({"lora_unet_x.hada_w1_a": torch.ones(2, 2), "lora_unet_x.alpha": torch.ones(())}, "does not fit|changes nothing"),
+        (
+            {"lora_unet_x.hada_w1_a": torch.ones(2, 2), "lora_unet_x.alpha": torch.ones(())},
+            "does not fit|changes nothing",
+        ),
         ({"lora_unet_x.dora_scale": torch.ones(2), "lora_unet_x.lora_up.weight": torch.ones(2, 2)}, "is a DoRA"),
     ],
 )

@@ -212,7 +212,9 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     if source and scene != base["scene"]:
         raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
     image = chosen.get("image")
-    files = {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))} if image else {}
+    files: dict[str, Any] = {}
+    if image:
+        files |= {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
     files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", ""))) | _ip_adapter(chosen)
     files |= _first_shape(mine, base, source)

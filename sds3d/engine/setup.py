@@ -26,8 +26,8 @@ from sds3d.streams import stream
 
 def create_scene(settings: Settings, device: torch.device, saved: bool = False) -> Scene:
     """The scene at its beginning; for one that is `saved` and to be loaded, without the file that it began with."""
-    options = settings.scene_options
-    if saved and getattr(options, "init_digest", ""):
+    options: Any = settings.scene_options
+    if saved and hasattr(options, "init_digest"):
         options = replace(options, init=SHAPES[0], init_digest="")
     return SCENES[settings.scene].create(options, device, stream(settings.seed, "init"))
 

@@ -18,7 +18,6 @@ from sds3d.priors.families import Family
 from sds3d.priors.families.base import TextEncoder, frozen
 from sds3d.priors.folder import family_of, inspect, load_components, read_json
 from sds3d.priors.speed import in_batches
-from sds3d.priors.text_cache import StoredTexts
 
 # Network, condition -> what is called in the network's place for that condition, with the same arguments.
 Around = Callable[[Any, Cond], Any]
@@ -37,7 +36,7 @@ class DiffusionPrior:
         family: Family,
         device: torch.device | str = "cpu",
         name: str = "prior",
-        texts: StoredTexts | None = None,
+        texts: Callable[[Sequence[str]], list[Cond]] | None = None,
     ) -> None:
         """`texts` stands for the text encoders, which then need not be among the components."""
         self.device, self.name, self.family = torch.device(device), name, family
@@ -126,9 +125,7 @@ def one_by_one(encode: TextEncoder) -> Callable[[Sequence[str]], list[Cond]]:
     return lambda prompts: [encode([prompt]) for prompt in prompts]
 
 
-def precisions(
-    folder: Path, family: Family, device: torch.device, dtype: torch.dtype | None
-) -> dict[str, torch.dtype]:
+def precisions(folder: Path, family: Family, device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.dtype]:
     """By component: `dtype`, or what suits the device; not float16 where it overflows."""
     parts = inspect(folder)
     size = next(part.parameters for part in parts if part.name == family.network)

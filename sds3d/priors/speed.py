@@ -42,7 +42,7 @@ def configure(prior: Prior, speed: Speed) -> None:
     prior.batch = speed.batch
     if speed.channels_last and prior.device.type == "cuda":
         for module in (network, *vae(prior)):
-            torch.nn.Module.to(module, memory_format=torch.channels_last)
+            torch.nn.Module.to(module, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if speed.vae_checkpointing:
         if not vae(prior):
             raise UserError(f"speed.vae_checkpointing has no effect: prior {prior.name!r} has no VAE; leave it out")
