@@ -268,6 +268,7 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot reach http://127.0.0.1:9" in refusal()
 
 
+@pytest.mark.filterwarnings("ignore:Not enough free disk space")  # huggingface_hub's own word
 def test_a_full_disk_is_told_before_and_during_the_download(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         usage = shutil.disk_usage("/")

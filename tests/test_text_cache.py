@@ -57,14 +57,13 @@ def test_a_prompt_is_encoded_once_for_all_runs(tmp_path: Path) -> None:
     assert third.asked == ["new"]
 
 
+@pytest.mark.filterwarnings("ignore:too long")
 @pytest.mark.parametrize("prompt", ["", "x" * 5000, "../../etc", "a\0b", "椅子 🪑", "\ud800"])
 def test_any_prompt_makes_a_safe_name_of_its_own(prompt: str, tmp_path: Path) -> None:
     encoder = Encoder()
     texts = StoredTexts("k", encoder.load, tmp_path / "text")
     texts([prompt, "other"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        texts([prompt])
+    texts([prompt])
     assert encoder.loads == 1 and len(list((tmp_path / "text").iterdir())) == 2
 
 

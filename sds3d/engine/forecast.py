@@ -18,9 +18,11 @@ import torch
 from sds3d.engine.distill import draw_cameras
 from sds3d.engine.doctor import Row, available_memory
 from sds3d.engine.evaluations import count
+from sds3d.engine.milestones import parse_milestones
 from sds3d.engine.settings import Settings, resolve
 from sds3d.engine.setup import create_scene
-from sds3d.engine.symbolic import Tally, encoding_cost, prediction_cost, symbolic_prior
+from sds3d.engine.symbolic import encoding_cost, prediction_cost, symbolic_prior
+from sds3d.engine.tally import Tally
 from sds3d.engine.throughput import measure, now
 from sds3d.priors import ORACLE, PRIORS, find_folder, is_here, references_of
 from sds3d.priors.diffusion import precisions
@@ -28,7 +30,7 @@ from sds3d.priors.folder import family_of, inspect
 from sds3d.priors.part import Part
 
 PROMPT = "a red chair"
-TRIAL_SIZE = 128  # pixels of the view that is rendered to see what the scene costs
+TRIAL_SIZE, TRIAL_VIEWS = 128, 4  # pixels and views that are rendered to see what the scene costs
 CONTEXT = 0.5e9  # bytes that CUDA itself takes
 LIBRARIES = 0.2e9  # bytes of what a run imports later than this does
 TEXTS = ("text_encoder", "tokenizer")
@@ -87,7 +89,8 @@ def forecast(
     parts, family = inspect(folder), family_of(folder)
     dtypes = precisions(folder, family, device, None)
     symbolic = symbolic_prior(folder, parts, dtypes)
-    size = settings.size or symbolic.size
+    grown = [pixels for _, pixels in parse_milestones(settings.milestones)]
+    size = max(grown, default=settings.size or symbolic.size)
     evaluations, rows = count(settings, symbolic.capabilities)
     predicting, encoding = prediction_cost(symbolic, rows), encoding_cost(symbolic, settings.views, size)
     step = predicting * (evaluations / rows) + encoding
@@ -120,17 +123,18 @@ def _bytes(part: Part, dtypes: Mapping[str, torch.dtype]) -> int:
 
 
 def scene_cost(settings: Settings, size: int, device: torch.device) -> tuple[float, int]:
-    """(seconds, bytes) of rendering a step's views of a new scene and of their gradient, by one view of it, at most
+    """(seconds, bytes) of rendering a step's views of a new scene and of their gradient, by a few of them, at most
     TRIAL_SIZE wide, the second time."""
     scene = create_scene(settings, device)
-    camera = draw_cameras(replace(settings, views=1), 0).to(device)
-    small = min(size, TRIAL_SIZE)
-    share = settings.views * (size / small) ** 2
+    views, small = min(settings.views, TRIAL_VIEWS), min(size, TRIAL_SIZE)
+    cameras = draw_cameras(replace(settings, views=views), 0).to(device)
+    background = torch.ones(views, 3, device=device)
+    share = settings.views / views * (size / small) ** 2
     parameters = [p for group in scene.parameters() for p in group.params]
     for _ in range(2):
         began = now(device)
         with Tally() as tally:
-            frame = scene.render(camera, small, torch.ones(1, 3, device=device))
+            frame = scene.render(cameras, small, background)
             torch.autograd.grad(frame.rgb.sum(), parameters, allow_unused=True)
         seconds = now(device) - began
     held = sum(p.nbytes for p in parameters) * 4  # values, gradients and Adam's two moments

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sds3d.engine.symbolic import Blank, Cost
+from sds3d.engine.tally import Blank, Cost
 
 CLOCK: Callable[[], float] = time.perf_counter
 SECONDS = 0.1  # for each kind of operation
