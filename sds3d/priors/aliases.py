@@ -121,10 +121,4 @@ PRIORS: dict[str, Source] = {
         licence="NVIDIA licence (NSCL v2, custom) and Gemma terms",
         gigabytes=8.9,
     ),
-    "mvdream": Source(
-        "MVDream on Stable Diffusion 2.1, four views of 256x256 at once, camera-conditioned",
-        repos=("ashawkey/mvdream-sd2.1-diffusers",),
-        licence="OpenRAIL",
-        gigabytes=2.6,
-    ),
 }
