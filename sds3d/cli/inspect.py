@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import Enum
+from pathlib import Path
 
 import typer
 
@@ -33,7 +34,11 @@ def list_names(kind: Kind = typer.Argument(..., help="What to list.", metavar="W
     table(rows(kind.value), ("name", "what it is"))
 
 
-@bench_app.command("step", epilog="sds3d bench step\n\nsds3d bench step --scene grid --steps 50 --json")
+@bench_app.command(
+    "step",
+    epilog="sds3d bench step\n\nsds3d bench step --scene grid --steps 50 --json\n\n"
+    "sds3d bench step --prior sd15-random --scene splats --guidance sds --each-off",
+)
 @guarded
 def bench_step(
     scene: str | None = typer.Option(None, "--scene", help="One scene; all of them by default."),
@@ -41,19 +46,36 @@ def bench_step(
     prior: str | None = PRIOR,
     steps: int = typer.Option(30, "--steps", min=1, help="Steps that count."),
     warmup: int = typer.Option(10, "--warmup", min=0, help="Steps before them."),
+    each_off: bool = typer.Option(False, "--each-off", help="Also with each optimisation switched."),
+    sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="A setting, such as views=4."),
+    write: Path | None = typer.Option(
+        None, "--write", help="Keep the figures in this .json, with hardware and commit."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable."),
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
-    """Milliseconds and share of a step that are the prior, the renderer, the optimiser and the rest."""
+    """Milliseconds and share of a step that are the prior, the renderer, the optimiser and the rest; and the whole step
+    against the prior alone.
+
+    sd15-random, sdxl-random and sd3-random are the true architectures with random weights (small ones on a CPU).
+    """
     use_threads(threads)
     from sds3d.bench.step import measure
     from sds3d.engine.system import pick_device, set_threads
 
     set_threads(threads)
-    costs = measure(prior or "embedded", scene, guidance, steps, warmup, pick_device(device))
+    from sds3d.config import parse_sets
+
+    chosen = pick_device(device)
+    costs = measure(prior or "embedded", scene, guidance, steps, warmup, chosen, each_off, parse_sets(sets))
+    report = json.dumps([cost.as_dict() for cost in costs], indent=2)
+    if write is not None:
+        from sds3d.files import write_bytes
+
+        write_bytes(write, report.encode() + b"\n")
     if as_json:
-        typer.echo(json.dumps([cost.as_dict() for cost in costs], indent=2))
+        typer.echo(report)
         return
     table(
         [row for cost in costs for row in cost.rows()],
