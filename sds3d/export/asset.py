@@ -27,7 +27,7 @@ from sds3d.export.views import Views, look, ring
 from sds3d.scenes.base import Field, Scene
 
 FIT_SIZE, BAKE_SIZE, HELD_OUT_SIZE = 96, 192, 128  # pixels
-FAITHFUL = 32.0  # dB from which the field's own colours are taken without asking the views
+FAITHFUL = 36.0  # dB from which the field's own colours are taken without asking the views
 
 
 @dataclass

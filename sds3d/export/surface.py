@@ -13,11 +13,15 @@ from sds3d.export.fusion import fuse
 from sds3d.export.mesh import Mesh, compact, taubin, topology
 from sds3d.export.repair import outward, repaired, without_crumbs
 from sds3d.export.slivers import without_slivers
+from sds3d.export.texture import compared
 from sds3d.export.views import Views
 from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
 
-MENDED = 0.027  # half the width of holes that are closed, as a share of the scene's width
+MENDED = 0.054  # half the width of holes that are closed
+LEVEL_RESOLUTION = 112  # cells on which the level is found: it is the same on finer ones
+DEEPER = (1.0, 1.1, 1.21, 1.33, 1.46)  # what it is multiplied with in turn
+SPARE, ENOUGH = 0.015, 0.955  # IoU
 SMOOTHING = 6  # Taubin rounds: takes marching cubes' terraces away, leaves thin legs
 
 
@@ -32,15 +36,35 @@ class Surface:
 def extract(field: Field, views: Views, device: torch.device, resolution: int = 112, faces: int = 10_000) -> Surface:
     """The surface of `field` whose silhouettes match `views`, with at most `faces` triangles. Never empty: where the
     field has no level that shows, the views' hull is meshed. A scene that shows nothing is a UserError."""
-    volume, hull = sample_field(field, views, resolution, device)
+    coarse = min(resolution, LEVEL_RESOLUTION)
+    volume, hull = sample_field(field, views, coarse, device)
     highest = float(volume.values.max())
+    level, iou = 0.0, 0.0
     if highest > 0:
-        level, iou = choose_level(volume, views)
-        occupancy = to_occupancy(volume, min(level, highest / 2))
-    else:
-        level, iou = 0.0, 0.0
-        occupancy = Volume(hull.float(), volume.origin, volume.spacing)
-    return _finished(occupancy, hull, resolution, faces, level, iou)
+        level, _ = choose_level(volume, views)
+        level, iou = _deepest(volume, hull, min(level, highest / 2), views)
+    if resolution > coarse:
+        volume, hull = sample_field(field, views, resolution, device)
+    found = to_occupancy(volume, level) if highest > 0 else Volume(hull.float(), volume.origin, volume.spacing)
+    return _finished(found, hull, faces, level, iou)
+
+
+def _deepest(volume: Volume, hull: Tensor, level: float, views: Views) -> tuple[float, float]:
+    """Of rising levels from `level` on, the one whose mesh comes nearest to the views in depth while it still covers
+    what they cover, and its IoU.
+
+    Soft scenes are seen into: the colours that a view shows lie deeper than the level whose outline it has, and a
+    surface that lies where they do keeps them in their places. So SPARE of IoU is given for depth, as long as ENOUGH
+    is left.
+    """
+    best, nearest, chosen = 0.0, np.inf, (level, 0.0)
+    for factor in DEEPER:
+        iou, gap = compared(_smooth(to_occupancy(volume, level * factor), hull), views)
+        best = max(best, iou)
+        if gap >= nearest or iou < max(best - SPARE, min(best - 0.001, ENOUGH)):
+            break
+        nearest, chosen = gap, (level * factor, iou)
+    return chosen
 
 
 def fused(views: Views, bound: float, resolution: int = 112, faces: int = 10_000) -> Surface:
@@ -48,14 +72,18 @@ def fused(views: Views, bound: float, resolution: int = 112, faces: int = 10_000
     occupancy, hull = fuse(views, bound, resolution)
     if not (occupancy.values > 0.5).any():
         occupancy = Volume(hull.float(), occupancy.origin, occupancy.spacing)
-    return _finished(occupancy, hull, resolution, faces, 0.5, 0.0)
+    return _finished(occupancy, hull, faces, 0.5, 0.0)
 
 
-def _finished(occupancy: Volume, hull: Tensor, resolution: int, faces: int, level: float, iou: float) -> Surface:
-    whole = mended(occupancy.values.numpy(), hull.numpy(), round(resolution * MENDED))
-    fine = taubin(_march(solid(whole), occupancy), SMOOTHING)
+def _finished(occupancy: Volume, hull: Tensor, faces: int, level: float, iou: float) -> Surface:
+    fine = _smooth(occupancy, hull)
     mesh = decimate(fine, faces)
     return Surface(mesh, level, iou, fine if len(mesh.faces) < len(fine.faces) else None)
+
+
+def _smooth(occupancy: Volume, hull: Tensor) -> Mesh:
+    whole = mended(occupancy.values.numpy(), hull.numpy(), round(MENDED / occupancy.spacing))
+    return taubin(_march(solid(whole), occupancy), SMOOTHING)
 
 
 def _march(occupancy: NDArray[np.float32], place: Volume) -> Mesh:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sds3d.export.mesh import Floats, Mesh, TexturedMesh, vertex_normals
 from sds3d.export.unwrap import Atlas
 from sds3d.export.views import COVERED, Views
-from sds3d.export.volume import evaluate, project
+from sds3d.export.volume import evaluate, project, silhouettes
 from sds3d.render.jit import kernel
 from sds3d.render.mesh import Material, Soup, render_soup
 from sds3d.scenes.base import Field
@@ -162,6 +162,15 @@ def bare_soup(mesh: Mesh) -> Soup:
     return Soup(
         corners, np.zeros_like(corners), np.zeros((count, 3, 2), np.float32), np.zeros(count, np.int32), [Material()]
     )
+
+
+def compared(mesh: Mesh, views: Views) -> tuple[float, float]:
+    """IoU of what the mesh and the views cover, all together, and the median distance in depth where both do."""
+    drawn, depths = render_soup(bare_soup(mesh), views.cameras, views.size, supersample=2)
+    covered, expected = drawn[..., 3] > 127, silhouettes(views).numpy()
+    both = covered & expected
+    gap = np.abs(depths - views.depth.numpy())[both]
+    return float(both.sum() / max((covered | expected).sum(), 1)), float(np.median(gap)) if len(gap) else np.inf
 
 
 def textured_soup(mesh: TexturedMesh) -> Soup:

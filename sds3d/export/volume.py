@@ -23,8 +23,7 @@ from sds3d.scenes.base import Field
 
 CHUNK = 1 << 18  # points per call of the field
 FAINTEST = 0.02  # a scene whose greatest alpha is below this shows nothing
-SLACK = (0.005, 0.02)  # levels within the first of the best IoU count as equally good, down to the second while ...
-ENOUGH = 0.955  # ... they reach this; depth decides among them, since it is depth that keeps colours in their places
+SLACK = 0.005  # levels within this IoU of the best count as equally good; depth decides among them
 CANDIDATES = 7
 
 
@@ -132,8 +131,7 @@ def choose_level(volume: Volume, views: Views) -> tuple[float, float]:
     occupancy = to_occupancy(volume, typical)
     samples, depths, rays = _along_rays(occupancy, views, masks)
     levels, iou = iou_by_level(samples.max(1).values, masks.view(-1)[rays], int(masks.sum()))
-    best = float(iou.max())
-    good = levels[iou >= max(best - SLACK[1], min(best - SLACK[0], ENOUGH))]
+    good = levels[iou >= iou.max() - SLACK]
     chosen = _nearest_in_depth(good, samples, depths, views.depth.reshape(-1)[rays], masks.view(-1)[rays])
     reached = float(iou[(levels - chosen).abs().argmin()])
     return typical * chosen / (1 - chosen), reached
