@@ -26,7 +26,7 @@ from sds3d.scenes.splats_config import SplatsConfig
 from sds3d.streams import stream
 
 SIZE = 64
-SOLID = SplatsConfig(count=4000, opacity=0.8, cap=4000, smooth=0.0)
+SOLID = SplatsConfig(count=4000, opacity=0.8, init_opacity=0.8, cap=4000, smooth=0.0)
 
 
 def scene_of(config: SplatsConfig) -> SplatScene:

@@ -141,14 +141,17 @@ def test_noise_has_the_shape_of_the_gaussian_and_spares_the_opaque() -> None:
 
 
 def test_mcmc_adds_its_regulariser() -> None:
-    """lambda_o sum o + lambda_Sigma sum of mean scales (eq. 10), on top of the scene's own."""
-    config = replace(BASE, strategy="mcmc", penalty_size=(0.0, 0.0), mcmc=McmcConfig(opacity=0.3, size=0.2))
+    """lambda_o sum o + lambda_Sigma sum of mean scales (eq. 10), the first on top of the scene's own."""
+    config = replace(
+        BASE, strategy="mcmc", penalty_opacity=(0.0, 0.2), penalty_size=(0.0, 0.4), mcmc=McmcConfig(opacity=0.2)
+    )
     scene = scene_of(config)
     frame = scene.render(orbit(1), 8, torch.zeros(1, 3))
     scales = scene.splats()["scales"]
     expected = 0.3 * 400 * config.opacity + 0.2 * float(scales.mean(-1).sum().detach())
     assert scene.regulariser(frame, 0.5).item() == pytest.approx(expected, rel=1e-5)
-    assert scene_of(replace(config, strategy="share")).regulariser(frame, 0.5).item() == 0
+    plain = scene_of(replace(config, strategy="share")).regulariser(frame, 0.5).item()
+    assert expected - plain == pytest.approx(0.2 * 400 * config.opacity, rel=1e-4)
 
 
 @pytest.mark.parametrize("revised", [False, True])

@@ -70,23 +70,25 @@ def _ball(config: SplatsConfig, generator: torch.Generator) -> Parameters:
     direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
     distance = config.radius * torch.rand(n, 1, generator=generator) ** (1 / 3)
     spacing = config.radius * (4 / 3 * math.pi / n) ** (1 / 3)
-    return _grey(direction * distance, spacing, config, generator)
+    return _grey(direction * distance, spacing, config.opacity, config, generator)
 
 
 def _box(config: SplatsConfig, generator: torch.Generator) -> Parameters:
     """Uniform in a box, likewise."""
     half = torch.tensor(config.box)
     means = (2 * torch.rand(config.count, 3, generator=generator) - 1) * half
-    return _grey(means, 2 * float(half.prod() / config.count) ** (1 / 3), config, generator)
+    return _grey(means, 2 * float(half.prod() / config.count) ** (1 / 3), config.opacity, config, generator)
 
 
-def _grey(means: Tensor, spacing: float, config: SplatsConfig, generator: torch.Generator) -> Parameters:
+def _grey(
+    means: Tensor, spacing: float, opacity: float, config: SplatsConfig, generator: torch.Generator
+) -> Parameters:
     n = len(means)
     return {
         "means": means,
         "quats": torch.randn(n, 4, generator=generator),
         "scales": torch.full((n, 3), math.log(config.spread * spacing)),
-        "opacities": torch.full((n,), math.log(config.opacity / (1 - config.opacity))),
+        "opacities": torch.full((n,), math.log(opacity / (1 - opacity))),
         "colors": torch.zeros(n, 3),
     }
 
@@ -101,7 +103,7 @@ def of_points(points: Tensor, colors: Tensor, config: SplatsConfig, generator: t
         points, colors = points[chosen], colors[chosen]
     near = cKDTree(points.numpy()).query(points.numpy(), k=min(4, len(points)))[0].reshape(len(points), -1)
     spacing = near[:, 1:].mean(1) if near.shape[1] > 1 else np.full(len(points), config.radius)
-    shape = _grey(points, 1.0, config, generator)
+    shape = _grey(points, 1.0, config.init_opacity, config, generator)
     width = (config.spread * torch.from_numpy(spacing).float()).clamp(1e-4, config.prune_scale)
     shape["scales"] = width.log()[:, None].repeat(1, 3)
     shape["colors"] = _logits(colors)
@@ -124,7 +126,8 @@ def of_surface(
     a, b = torch.rand(2, n, generator=generator)
     a, b = torch.where(a + b > 1, 1 - a, a), torch.where(a + b > 1, 1 - b, b)  # the triangle half of the unit square
     shares = torch.stack([1 - a - b, a, b], -1)
-    shape = _grey(torch.einsum("pk,pkc->pc", shares.double(), triangles[face]).float(), 1.0, config, generator)
+    means = torch.einsum("pk,pkc->pc", shares.double(), triangles[face]).float()
+    shape = _grey(means, 1.0, config.init_opacity, config, generator)
     width = max(config.spread * math.sqrt(total / n), 1e-4)
     shape["quats"] = facing(torch.nn.functional.normalize(normals[face], dim=-1).float())
     shape["scales"] = torch.tensor([width, width, THIN * width]).log().repeat(n, 1)

@@ -138,11 +138,11 @@ class SplatScene:
         means over the pixels of surfels' distortion and disagreement with the depth's normals."""
         assert frame.extra is not None
         c, extra = self.config, frame.extra
-        more = (c.mcmc.opacity, c.mcmc.size) if c.strategy == "mcmc" else (0.0, 0.0)
+        more = c.mcmc.opacity if c.strategy == "mcmc" else 0.0
         loss = frame.alpha.new_zeros(())
-        if (weight := _at(c.penalty_opacity, progress) + more[0]) > 0:
+        if (weight := _at(c.penalty_opacity, progress) + more) > 0:
             loss = loss + weight * extra["opacities"].sum()
-        if (weight := _at(c.penalty_size, progress) + more[1]) > 0:
+        if (weight := _at(c.penalty_size, progress)) > 0:
             loss = loss + weight * extra["scales"].mean(-1).sum()
         if (weight := _at(c.penalty_distortion, progress)) > 0:
             loss = loss + weight * extra["distortion"].mean()

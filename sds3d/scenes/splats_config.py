@@ -26,10 +26,9 @@ class McmcConfig:
     """Gaussian splatting as Markov chain Monte Carlo (Kheradmand et al. 2024). The number only grows, up to the cap."""
 
     dead: float = 0.05  # Gaussians with less opacity are relocated, and noise moves those that come near it
-    growth: float = 0.05  # share of the Gaussians that is added at a refinement
-    noise: float = 3e3  # lambda_noise of eq. 8, over the means' learning rate; the paper's 5e5 is for 1/170 of the size
-    opacity: float = 0.02  # lambda_o of eq. 10, of the sum of opacities
-    size: float = 0.02  # lambda_Sigma of eq. 10, of the sum of mean standard deviations
+    growth: float = 0.2  # share of the Gaussians that is added at a refinement
+    noise: float = 300.0  # lambda_noise of eq. 8, over the means' learning rate; the paper's 5e5 is for tiny ones
+    opacity: float = 5e-5  # lambda_o of eq. 10, of the sum of opacities; lambda_Sigma is penalty_size
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,12 @@ class SplatsConfig:
     backend: str = "auto"  # a name in render.splats.BACKENDS
     init: str = "ball"  # first shape: ball, box, or the path of a point cloud or mesh file or of a finished run
     init_digest: str = ""  # of the file's content, filled in
+    init_opacity: float = 0.6  # of the Gaussians on points and surfaces of files, and of an earlier stage
     count: int = 3000  # Gaussians at the start
     radius: float = 0.6  # of the ball they fill
     box: tuple[float, float, float] = (0.5, 0.5, 0.5)  # half edges of the box they fill
     spread: float = 0.6  # their standard deviation over their mean spacing
-    opacity: float = 0.12
+    opacity: float = 0.12  # of the Gaussians in the ball or the box
     smooth: float = 0.025  # standard deviation added to every Gaussian: what the training views cannot resolve
     sh: int = 0  # degree of the colour's spherical harmonics, 0 (the same from all sides) to 3
     sh_until: float = 0.5  # share of the run at which the last degree comes in; those before it in equal steps
@@ -78,8 +78,9 @@ class SplatsConfig:
             raise UserError(
                 f"splats.count must be at least 1 and splats.cap at least that, not {self.count}, {self.cap}"
             )
-        if not 0 < self.opacity < 1:
-            raise UserError(f"splats.opacity must lie between 0 and 1, not {self.opacity}")
+        for name in ("opacity", "init_opacity"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"splats.{name} must lie between 0 and 1, not {getattr(self, name)}")
         if self.backend not in ("auto", *BACKENDS):
             raise unknown("splats.backend", self.backend, ("auto", *BACKENDS))
         if self.refine_every < 1:
