@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -15,6 +14,7 @@ from sds3d.engine.distill import Distiller, distill, prepare
 from sds3d.engine.meter import PARTS
 from sds3d.engine.settings import resolve
 from sds3d.engine.system import hardware, versions
+from sds3d.engine.throughput import now
 from sds3d.priors import load_prior
 from sds3d.priors.base import Cond, Prior
 from sds3d.priors.speed import vae
@@ -133,24 +133,18 @@ def prior_only(run: Distiller, calls: int, steps: int, warmup: int) -> float:
     t = torch.full((views * calls,), prior.schedule.steps // 2, device=prior.device)
     took = []
     for _ in range(warmup + steps):
-        began = _now(prior.device)
+        began = now(prior.device)
         x = prior.encode(image)
         with torch.no_grad():
             eps = prior.predict(x.detach().repeat(calls, 1, 1, 1), t, cond)
         torch.autograd.grad((x * eps[:views]).sum(), image)
-        took.append(1e3 * (_now(prior.device) - began))
+        took.append(1e3 * (now(prior.device) - began))
     return median(took[warmup:])
 
 
 def _like(name: str) -> str:
     """The name whose preset a prior is measured at."""
     return "sd15" if name in ARCHITECTURES else name
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _forget_peak(device: torch.device) -> None:
