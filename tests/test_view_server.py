@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from PIL import Image
 from view_helpers import make_run
 
 from sds3d.errors import UserError
-from sds3d.view.server import ViewServer
+from sds3d.view.server import Site, ViewServer
 from sds3d.view.site import site
 
 
@@ -191,3 +192,22 @@ def test_ctrl_c_ends_it_without_a_word_of_complaint(tmp_path) -> None:
     os.kill(process.pid, signal.SIGINT)
     _, complaints = process.communicate(timeout=120)
     assert process.returncode == 0 and complaints == ""
+
+
+class Joined(ViewServer):
+    daemon_threads = False  # server_close waits for every visitor's thread
+
+
+def test_a_visitor_who_leaves_early_is_not_complained_about(server, tmp_path, capfd) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(bytes(64 << 20))  # more than the sockets between hold
+    served = Joined(Site(lambda: server.page, {"large.bin": large}))
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    with socket.create_connection(("127.0.0.1", served.server_address[1])) as visitor:
+        visitor.sendall(b"GET /files/large.bin HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert visitor.recv(8) == b"HTTP/1.0"
+    served.shutdown()
+    thread.join()
+    served.server_close()
+    assert capfd.readouterr().err == ""
