@@ -21,6 +21,7 @@ from sds3d.errors import UserError
 from sds3d.export.splat_files import write_ply
 from sds3d.priors.oracle import MixturePrior, finite_set
 from sds3d.render.mesh import render_soup
+from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_subdivide import subdivide
 from sds3d.scenes.texture import create_texture
 from sds3d.scenes.texture_config import TextureConfig
@@ -221,3 +222,19 @@ def test_a_changed_or_missing_asset_is_told(cup: Path, cloud: Path, tmp_path: Pa
         asset_file(tmp_path)
     with pytest.raises(UserError, match="is for meshes"):
         create_texture(TextureConfig(asset=str(cloud), edge=0.1), CPU, stream(0, "init"))
+
+
+def test_a_surface_is_not_painted_like_its_background() -> None:
+    """Straight to the background: nothing. Away from it or elsewhere: all of it."""
+    white = torch.ones(3)
+    for wanted, expected in (
+        ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0), (-1.0, -1.0, -1.0)),
+        ((1.0, 0.5, 0.0), (1.0, 0.0, -1.0)),
+        ((1.0, 0.5, 0.5), (1.0, 0.0, 0.0)),
+        ((1.0, 1.0, 0.8), (0.4 / 3, 0.4 / 3, -0.8 / 3)),
+    ):
+        grey = torch.full((1, 3), 0.5, requires_grad=True)
+        (opaque(grey, white) - torch.tensor(wanted)).square().sum().backward()
+        assert grey.grad is not None
+        torch.testing.assert_close(-grey.grad[0], torch.tensor(expected), atol=1e-6, rtol=0)

@@ -16,7 +16,7 @@ from sds3d.scenes.texture import load
 from sds3d.scenes.texture_config import TextureConfig
 
 RUN_FILES = ("asset.glb", "asset.ply")  # what is taken of a run folder: the first that is there
-COLOURED, PLAIN = 0.6, 1.0  # strength for what has colours to keep, and for what has one or none
+COLOURED, PLAIN = 0.8, 1.0  # strength for what has colours to keep, and for what has one or none
 UNIFORM = 0.02  # spread of colours that still counts as one
 TEXTURE = 1024  # texels a side of the texture that is written
 FORMATS = {".gltf": "gltf", ".obj": "obj", ".spz": "spz", ".splat": "splat"}

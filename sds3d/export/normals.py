@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
-from sds3d.export.mesh import Floats, Ints, Mesh, TexturedMesh, face_normals, vertex_normals
+from sds3d.export.mesh import Floats, Ints, Mesh, TexturedMesh, vertex_normals
 from sds3d.export.texture import Texels, spread
+from sds3d.render.jit import kernel
 
 NEAREST = 6  # faces of the fine surface, by their middles, among which a point's own is looked for
-CHUNK = 1 << 16  # points at a time
 FLAT = np.array([0.0, 0.0, 1.0])
 STEEPEST = 0.2  # least z of a mapped normal
 
@@ -45,41 +45,61 @@ def _flattened(vectors: NDArray[np.float64], normals: Floats) -> NDArray[np.floa
 
 def normals_of(fine: Mesh, points: Floats, facing: Floats) -> Floats:
     """(P, 3) unit normals of `fine` where it is nearest to the points, on the side that `facing` (P, 3) looks to."""
-    sides = face_normals(fine.corners)
-    tree, smooth = cKDTree(fine.corners.mean(1)), vertex_normals(fine)
-    count = min(NEAREST, len(fine.faces))
-    found = []
-    for start in range(0, len(points), CHUNK):
-        some, looks = points[start : start + CHUNK], facing[start : start + CHUNK]
-        _, near = tree.query(some, count)
-        near = near.reshape(len(some), count)
-        shares = nearest_shares(fine.corners[near], some[:, None])  # (p, K, 3)
-        gap = np.linalg.norm((shares[..., None] * fine.corners[near]).sum(2) - some[:, None], axis=2)
-        gap[np.einsum("pkc,pc->pk", sides[near], looks) <= 0] += 1e6
-        best = gap.argmin(1)
-        rows = np.arange(len(some))
-        normal = (smooth[fine.faces[near[rows, best]]] * shares[rows, best, :, None]).sum(1)
-        found.append(np.where(gap[rows, best, None] < 1e5, normal, looks))
-    return F.normalize(torch.from_numpy(np.concatenate(found).astype(np.float32)), dim=-1).numpy()
+    tree = cKDTree(fine.corners.mean(1))
+    near = tree.query(points, min(NEAREST, len(fine.faces)), workers=-1)[1].reshape(len(points), -1)
+    face, shares = np.empty(len(points), np.int64), np.empty((len(points), 3))
+    corners = fine.corners.astype(np.float64)
+    _nearest(points.astype(np.float64), facing.astype(np.float64), corners, near, face, shares)
+    normals = (vertex_normals(fine)[fine.faces[face]] * shares[..., None]).sum(1)
+    normals = np.where(face[:, None] >= 0, normals, facing).astype(np.float32)
+    return F.normalize(torch.from_numpy(normals), dim=-1).numpy()
 
 
-def nearest_shares(corners: Floats, points: Floats) -> Floats:
-    """(..., 3) barycentric shares of the point of each triangle (..., 3, 3) that is nearest to (..., 3) points."""
-    a, b, c = np.moveaxis(corners.astype(np.float64), -2, 0)
-    u, v, w = b - a, c - a, points - a
-    uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
-    wu, wv = (w * u).sum(-1), (w * v).sum(-1)
-    scale = np.maximum(uu * vv - uv * uv, 1e-30)
-    share_b, share_c = (vv * wu - uv * wv) / scale, (uu * wv - uv * wu) / scale
-    inside = (share_b >= 0) & (share_c >= 0) & (share_b + share_c <= 1)
-    ab, ac = np.clip(wu / np.maximum(uu, 1e-30), 0, 1), np.clip(wv / np.maximum(vv, 1e-30), 0, 1)
-    bc = np.clip(((w - u) * (v - u)).sum(-1) / np.maximum(((v - u) ** 2).sum(-1), 1e-30), 0, 1)
-    zero = np.zeros_like(ab)
-    choices = np.stack([[share_b, share_c], [ab, zero], [zero, ac], [1 - bc, bc]])  # (4, 2, ...)
-    away = ((choices[:, 0, ..., None] * u + choices[:, 1, ..., None] * v - w) ** 2).sum(-1)
-    away[0] = np.where(inside, -1.0, np.inf)
-    best = np.take_along_axis(choices, away.argmin(0)[None, None], 0)[0]
-    return np.stack([1 - best[0] - best[1], best[0], best[1]], -1)
+@kernel
+def _nearest(points, facing, corners, near, face, shares):  # type: ignore[no-untyped-def]
+    """Among the triangles `near` (P, K) of `corners` (F, 3, 3) that look to the same side as `facing`, the one nearest
+    to each of `points`, -1 for none, and the barycentric shares of the place on it. The place lies inside, or on the
+    edge along which the point is nearest."""
+    u, v, w, normal = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    for p in range(points.shape[0]):
+        least = np.inf
+        face[p] = -1
+        for k in range(near.shape[1]):
+            t = near[p, k]
+            uu = uv = vv = wu = wv = 0.0
+            for i in range(3):
+                u[i], v[i] = corners[t, 1, i] - corners[t, 0, i], corners[t, 2, i] - corners[t, 0, i]
+                w[i] = points[p, i] - corners[t, 0, i]
+                uu, uv, vv = uu + u[i] * u[i], uv + u[i] * v[i], vv + v[i] * v[i]
+                wu, wv = wu + w[i] * u[i], wv + w[i] * v[i]
+            along = 0.0
+            for i in range(3):
+                j, m = (i + 1) % 3, (i + 2) % 3
+                normal[i] = u[j] * v[m] - u[m] * v[j]
+                along += normal[i] * facing[p, i]
+            scale = uu * vv - uv * uv
+            if not (along > 0 and scale > 0):
+                continue
+            b, c = (vv * wu - uv * wv) / scale, (uu * wv - uv * wu) / scale
+            for edge in range(3):
+                inside = b >= 0 and c >= 0 and b + c <= 1
+                if inside and edge:
+                    break
+                if inside:
+                    tb, tc = b, c
+                elif edge == 0:
+                    tb, tc = min(1.0, max(0.0, wu / uu)), 0.0
+                elif edge == 1:
+                    tb, tc = 0.0, min(1.0, max(0.0, wv / vv))
+                else:
+                    tc = min(1.0, max(0.0, (wv - wu - uv + uu) / (uu - 2 * uv + vv)))
+                    tb = 1 - tc
+                away = 0.0
+                for i in range(3):
+                    away += (w[i] - tb * u[i] - tc * v[i]) ** 2
+                if away < least:
+                    least, face[p] = away, t
+                    shares[p, 0], shares[p, 1], shares[p, 2] = 1 - tb - tc, tb, tc
 
 
 def normal_map(mesh: TexturedMesh, texels: Texels, fine: Mesh) -> NDArray[np.uint8]:

@@ -45,6 +45,7 @@ class Points:
     face: Tensor  # (P,)
     corners: Tensor  # (P, 3) vertices
     weights: Tensor  # (P, 3) of the corners
+    view: Tensor  # (P,) which camera
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ def draw(
     smooth = vertex_normals(vertices, faces) if normals is None else normals
     normal = F.normalize(seen.interpolate(smooth), dim=-1, eps=1e-12)
     face = hits.face.flatten()[seen.pixel].long()
-    points = Points(seen.interpolate(vertices), normal, face, seen.corners, seen.weights)
+    view = seen.pixel // fine**2
+    points = Points(seen.interpolate(vertices), normal, face, seen.corners, seen.weights, view)
     rgb = color(points)
     if light is not None:
-        rgb = (rgb * light.shade(normal, seen.pixel // fine**2, cameras)).clamp(max=1.0)
+        rgb = (rgb * light.shade(normal, view, cameras)).clamp(max=1.0)
     covered = torch.cat([rgb, torch.ones_like(rgb[:, :1]), seen.depth[:, None], normal], -1)
     empty = torch.cat([background, background.new_zeros(views, 5)], -1)
     image = empty.repeat_interleave(fine * fine, 0).index_copy(0, seen.pixel, covered)

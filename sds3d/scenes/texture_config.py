@@ -21,6 +21,7 @@ class TextureConfig:
     front: str = ""  # the file's axis towards the viewer
     distance: float = 0.0  # how far geometry may move, as a share of the unit ball; 0: colours alone change
     detail: float = 1.0  # how much of a texture's detail below the colour field's resolution is kept
+    opaque: bool = True  # leave out what would paint the surface like its background (of Gaussians: while they stay)
     light: Literal["none", "camera"] = "camera"  # of meshes in training: with the camera, colours come out unlit
     supersample: int = 2  # samples a side of a pixel, of meshes in training
     color: ColorConfig = field(default_factory=ColorConfig)  # of meshes

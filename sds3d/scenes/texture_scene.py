@@ -16,6 +16,7 @@ from sds3d.render.mesh_draw import Light, Points, draw
 from sds3d.render.mesh_topology import edges_of, face_normals, vertex_normals
 from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
+from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_color import BOUND, EXTREME, ColorField
 from sds3d.scenes.mesh_subdivide import Pieces, subdivide, whole
 from sds3d.scenes.texture_config import TextureConfig
@@ -66,7 +67,8 @@ class TextureScene:
 
         def color(points: Points) -> Tensor:
             at = self.rest.index_select(0, points.corners.flatten()).view(-1, 3, 3)
-            return self.color(table, (at * points.weights.detach()[..., None]).sum(1))
+            painted = self.color(table, (at * points.weights.detach()[..., None]).sum(1))
+            return opaque(painted, background[points.view]) if self.config.opaque else painted
 
         light = Light() if training and self.config.light == "camera" else None
         normals = self.normals if self.move is None else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
+from torch import Tensor
 
 from sds3d.assets.splats import LoadedSplats
+from sds3d.camera import Cameras
 from sds3d.errors import UserError
 from sds3d.scenes.base import Frame, ParamGroup
+from sds3d.scenes.foreground import opaque
 from sds3d.scenes.from_splats import LoadedScene
 from sds3d.scenes.splats_config import SplatsConfig
 from sds3d.scenes.texture_config import TextureConfig
@@ -25,6 +28,14 @@ class TextureSplats(LoadedScene):
         super().__init__(loaded, SplatsConfig(sh=degree, sh_until=0.0, penalty_size=(0.0, 0.0)), device)
         self.limits = config
         self.home = self.params["means"].detach().clone()
+
+    def render(self, cameras: Cameras, size: int, background: Tensor) -> Frame:
+        """As a SplatScene. Where only colours change they are kept off the background."""
+        frame = super().render(cameras, size, background)
+        if not self.limits.opaque or self.limits.distance or not frame.rgb.requires_grad:
+            return frame
+        rgb = opaque(frame.rgb.movedim(1, -1), background.to(self.device)[:, None, None]).movedim(-1, 1)
+        return replace(frame, rgb=rgb)
 
     def parameters(self) -> list[ParamGroup]:
         c = self.limits
