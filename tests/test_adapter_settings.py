@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from sds3d.cli.app import app
 from sds3d.engine import generate as engine
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.setup import check_changes
 from sds3d.errors import UserError
 

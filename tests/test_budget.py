@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sds3d.engine.afford import ASIDE, FEWEST, SLACK, Budget, afford, fit, parse_budget
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 
 CPU = torch.device("cpu")

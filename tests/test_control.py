@@ -18,7 +18,8 @@ from sds3d.camera import Cameras, orbit
 from sds3d.cli.app import app
 from sds3d.engine import generate as engine
 from sds3d.engine.hints import FLOOR, depth_hint, normal_hint
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.setup import check_changes, check_prior
 from sds3d.errors import UserError
 from sds3d.priors import load_prior

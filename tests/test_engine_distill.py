@@ -14,7 +14,7 @@ from sds3d.engine import distill as loop
 from sds3d.engine.distill import PATIENCE, distill, prepare
 from sds3d.engine.meter import Meter
 from sds3d.engine.milestones import parse_milestones
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
 from sds3d.priors import load_prior
 

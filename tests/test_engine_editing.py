@@ -16,7 +16,8 @@ from sds3d.config import read_yaml
 from sds3d.engine import checkpoint
 from sds3d.engine import generate as engine
 from sds3d.engine.distill import Distiller, distill, prepare
-from sds3d.engine.settings import Settings, from_values, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings, from_values
 from sds3d.errors import UserError
 from sds3d.guidance import Context, distill_gradient
 from sds3d.guidance.dds import DDS

@@ -14,7 +14,7 @@ from sds3d.camera import orbit
 from sds3d.engine import generate as engine
 from sds3d.engine.distill import distill, prepare
 from sds3d.engine.reference import read_square, reference_image
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
 
 

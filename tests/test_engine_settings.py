@@ -8,7 +8,8 @@ import pytest
 
 from sds3d.config import preset_names, read_yaml, write_yaml
 from sds3d.engine.catalogue import LISTS, rows
-from sds3d.engine.settings import Settings, from_values, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings, from_values
 from sds3d.errors import UserError
 from sds3d.guidance import CSD, GUIDANCE
 from sds3d.guidance.regions import Regions

@@ -15,8 +15,8 @@ from torch import Tensor
 from sds3d.assets import Placement
 from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.engine.distill import distill, prepare
+from sds3d.engine.resolve import resolve
 from sds3d.engine.scene_critic import SceneCritic
-from sds3d.engine.settings import resolve
 from sds3d.errors import UserError
 from sds3d.export import splat_files
 from sds3d.export.splats import Splats

@@ -17,7 +17,7 @@ from sds3d.cli.app import app
 from sds3d.embedded.corpus.variants import normalise
 from sds3d.engine import run as runs
 from sds3d.engine.distill import create_scene
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.probe import Probe, load_probe
 from sds3d.probe.angles import angular_error, janus
 from sds3d.probe.augment import over, premultiplied

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sds3d.bench.random_priors import ARCHITECTURES, LAYOUTS, random_prior
 from sds3d.cli.app import app
 from sds3d.engine.distill import distill, prepare
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
 from sds3d.priors.base import Cond
 from sds3d.priors.oracle import gaussian

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sds3d.assets import Placement
 from sds3d.camera import Cameras, orbit
-from sds3d.engine.settings import from_values, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import from_values
 from sds3d.engine.setup import create_scene
 from sds3d.errors import UserError
 from sds3d.export import splat_files

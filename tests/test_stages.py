@@ -14,7 +14,8 @@ from sds3d.engine import checkpoint
 from sds3d.engine import run as runs
 from sds3d.engine.generate import _carry_through, export_run
 from sds3d.engine.interrupt import Interrupted
-from sds3d.engine.settings import from_values, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import from_values
 from sds3d.engine.stages import Stage, parse_stages, stage_at, stage_settings
 from sds3d.errors import UserError
 from sds3d.schedule import Times

@@ -18,7 +18,8 @@ from sds3d.bench.budget import Budget, default_budget, evaluations, trial
 from sds3d.bench.likeness import Likeness, look_at
 from sds3d.camera import orbit
 from sds3d.engine.distill import distill, prepare
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.system import hardware, versions
 from sds3d.errors import UserError, unknown
 from sds3d.files import write_bytes

@@ -14,8 +14,9 @@ from sds3d.bench.shots import LARGEST, Shot, photograph
 from sds3d.camera import Cameras, orbit
 from sds3d.engine.distill import Distiller, distill, prepare
 from sds3d.engine.interrupt import Flag, Interrupted
+from sds3d.engine.resolve import resolve
 from sds3d.engine.sample import imagine
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors.base import Prior
 from sds3d.view.pictures import frames

@@ -15,7 +15,8 @@ import torch
 from sds3d.bench.gltf_check import Validator
 from sds3d.engine import run as runs
 from sds3d.engine.generate import Listener, generate
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.setup import saved_scene
 from sds3d.export import export_asset
 from sds3d.export.mesh import Mesh, TexturedMesh, topology

@@ -12,7 +12,7 @@ import torch
 from sds3d.bench.random_priors import ARCHITECTURES, random_prior
 from sds3d.engine.distill import Distiller, distill, prepare
 from sds3d.engine.meter import PARTS
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.engine.system import hardware, versions
 from sds3d.engine.throughput import now
 from sds3d.priors import load_prior

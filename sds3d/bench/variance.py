@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sds3d.camera import Cameras, orbit
 from sds3d.engine.distill import Distiller, prepare
+from sds3d.engine.resolve import resolve
 from sds3d.engine.sample import imagine
-from sds3d.engine.settings import resolve
 from sds3d.errors import UserError
 from sds3d.guidance import Context, View, distill_gradient
 from sds3d.priors.base import Prior

@@ -102,7 +102,7 @@ def generate(
     overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
 
     from sds3d.engine.generate import generate as make
-    from sds3d.engine.settings import resolve
+    from sds3d.engine.resolve import resolve
     from sds3d.engine.system import pick_device, set_threads
 
     settings = resolve(prompt, overrides, preset)

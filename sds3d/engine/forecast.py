@@ -19,7 +19,8 @@ from sds3d.engine.distill import draw_cameras
 from sds3d.engine.doctor import Row, available_memory
 from sds3d.engine.evaluations import count
 from sds3d.engine.milestones import parse_milestones
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.setup import create_scene
 from sds3d.engine.symbolic import encoding_cost, prediction_cost, symbolic_prior
 from sds3d.engine.tally import Tally

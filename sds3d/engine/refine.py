@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sds3d.assets import LoadedMesh, LoadedSplats
-from sds3d.engine.settings import Settings, resolve
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.files import digest
 from sds3d.scenes.texture import load

@@ -1,35 +1,27 @@
-"""Everything that decides what a run makes, as one frozen value, and how it is put together.
+"""Everything that decides what a run makes, as one frozen value; `resolve` puts it together from what a user says.
 
-Order of precedence: typed defaults < preset < command-line flags < --set. Options of scenes and objectives are keyed
-by their names (`splats.count`, `sds.cfg`), so that one preset can hold values for all of them; `scene.X` and
-`guidance.X` mean those of the chosen ones.
+Options of scenes and objectives are keyed by their names (`splats.count`, `sds.cfg`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from sds3d.config import apply, coerce, flatten, load_preset, read_yaml, to_dict, unknown_setting
+from sds3d.config import apply, flatten, to_dict, unknown_setting
 from sds3d.engine.milestones import parse_milestones
 from sds3d.engine.stages import parse_stages
 from sds3d.errors import UserError, unknown
 from sds3d.export import FORMATS, ExportConfig
-from sds3d.files import digest
 from sds3d.guidance import GUIDANCE, Objective
 from sds3d.guidance.critic import CriticConfig
 from sds3d.guidance.regions import Regions
 from sds3d.guidance.wrapper import NamedWrapper
-from sds3d.priors import ORACLE, PRIORS
 from sds3d.priors.speed import Speed
-from sds3d.prompts import clean
 from sds3d.scenes import SCENES
-from sds3d.scenes.init import locate
-from sds3d.scenes.splats_config import SHAPES
 from sds3d.schedule import Times
 
 NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
@@ -175,136 +167,6 @@ class Settings:
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def default_preset(prior: str) -> str:
-    """The preset tuned for the embedded prior, its like and closed-form ones, or that for Stable Diffusion's size."""
-    if prior == Settings.prior or prior.startswith(ORACLE):
-        return "default"
-    index = Path(prior).expanduser() / "model_index.json"
-    like = index.is_file() and "sds3d.embedded" in index.read_text(encoding="utf-8", errors="replace")
-    return "default" if like else "diffusers"
-
-
-def _anchor(prior: str) -> str:
-    """A folder's path made absolute, so that a run can be resumed from anywhere."""
-    if prior.startswith(ORACLE):
-        from sds3d.priors.oracle_source import anchored
-
-        return anchored(prior)
-    path = Path(prior).expanduser()
-    return prior if prior in PRIORS or not path.exists() else str(path.resolve())
-
-
-def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None) -> Settings:
-    """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key."""
-    preset = preset or default_preset(str(overrides.get("prior", Settings.prior)))
-    base = load_preset(preset)
-    source = str(overrides.get("source", base.get("source", "")))
-    base |= _taken_over(source) if source else {}
-    chosen = _staged({**base, **overrides}, overrides)
-    scene, guidance = str(chosen.get("scene", Settings.scene)), str(chosen.get("guidance", Settings.guidance))
-    mine = _aliases(overrides, scene, guidance)
-    if "prior" in mine:
-        mine["prior"] = _anchor(str(mine["prior"]))
-    names = [scene, *(stage.scene for stage in parse_stages(chosen["stages"]))]
-    _refuse_unused(mine, names, guidance, str({**base, **mine}.get(f"{guidance}.base", _default_base(guidance))))
-    if source and chosen["stages"]:
-        raise UserError("--source edits one scene as it is: leave --stages out")
-    if source and scene != base["scene"]:
-        raise UserError(f"--source {source} is a scene of {base['scene']}, not of {scene}: leave --scene out")
-    image = chosen.get("image")
-    files: dict[str, Any] = {}
-    if image:
-        files |= {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))}
-    files |= {key: base[key] for key in ("source", "source_digest") if source}
-    files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", ""))) | _ip_adapter(chosen)
-    files |= _first_shape(mine, base, source)
-    own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
-    settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
-    if settings.ip_adapter and "image" not in settings.objective.needs():
-        raise UserError(f"--ip-adapter has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
-    return settings
-
-
-def _staged(chosen: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`chosen` with its stages as a tuple, which decide on the scene and the steps."""
-    texts = coerce(chosen.get("stages", ()), tuple[str, ...], "stages")
-    if not texts:
-        return {**chosen, "stages": ()}
-    if both := {"scene", "steps"} & overrides.keys():
-        raise UserError(f"--stages says which scenes and how many steps: leave {' and '.join(sorted(both))} out")
-    last = parse_stages(texts)[-1]
-    return {**chosen, "stages": texts, "scene": last.scene, "steps": last.last}
-
-
-def _first_shape(mine: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The file that splats begin as, absolute, and the digest of its content; a run that edits another needs none."""
-    if source:
-        if "splats.init" in mine:
-            raise UserError("--source begins with that run's scene: leave splats.init out")
-        return {"splats.init": SHAPES[0], "splats.init_digest": ""}
-    init = str({**base, **mine}.get("splats.init", SHAPES[0]))
-    return {} if init in SHAPES else {"splats.init": str(locate(init)), "splats.init_digest": digest(locate(init))}
-
-
-def _changes(prompt: str, chosen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The settings of the files that change the prior."""
-    lora, words = (coerce(chosen.get(key, ()), tuple[str, ...], key) for key in ("lora", "textual_inversion"))
-    if not lora and not words:
-        return {}
-    from sds3d.priors import adapters
-
-    regions = coerce(chosen.get("regions", ()), tuple[str, ...], "regions")
-    adapters.check_words(words, (prompt, str(chosen.get("negative", "")), *regions))
-    return adapters.anchored(lora, words)
-
-
-def _control(mine: Mapping[str, Any], folder: str) -> dict[str, str]:
-    """The settings of the ControlNet in the folder, if there is to be one."""
-    if folder:
-        from sds3d.priors import control
-
-        return control.anchored(folder)
-    defaults = {"control_kind": Settings.control_kind, "control_scale": str(Settings.control_scale)}
-    if unused := {key for key, value in defaults.items() if str(mine.get(key, value)) != value}:
-        raise UserError(f"{' and '.join(sorted(unused))} has no effect without a ControlNet: give one with --control")
-    return {}
-
-
-def _ip_adapter(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of the IP-Adapter, if there is to be one."""
-    file, encoder = str(chosen.get("ip_adapter", "")), str(chosen.get("image_encoder", ""))
-    if file:
-        from sds3d.priors import ip_adapter
-
-        return ip_adapter.anchored(file, encoder)
-    if encoder:
-        raise UserError("image_encoder has no effect without an IP-Adapter: give one with --ip-adapter")
-    return {}
-
-
-def _file(path: str) -> Path:
-    """Absolute, so that a run can be resumed from anywhere."""
-    return Path(path).expanduser().resolve()
-
-
-def _taken_over(source: str) -> dict[str, Any]:
-    """What a run takes over from the finished run in the folder `source` that it edits, by dotted key."""
-    folder = _file(source)
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"--source {source} is not a run folder: it has no config.yaml")
-    if not (folder / "result.json").is_file():
-        raise UserError(f"--source {source} is not finished: complete it with sds3d resume {source}")
-    theirs = from_values(read_yaml(folder / "config.yaml"))
-    scene = {f"{theirs.scene}.{key}": value for key, value in flatten(to_dict(theirs.scene_options)).items()}
-    return {
-        "scene": theirs.scene,
-        **scene,
-        "source": str(folder),
-        "source_prompt": theirs.prompt,
-        "source_digest": digest(folder / "checkpoint.safetensors"),
-    }
-
-
 def from_values(values: Mapping[str, Any]) -> Settings:
     """Settings from nested or dotted values; options of scenes and objectives not chosen are checked and left out."""
     plain, by_name = _split(flatten(values))
@@ -340,27 +202,3 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
         else:
             plain[key] = value
     return plain, by_name
-
-
-def _aliases(values: Mapping[str, Any], scene: str, guidance: str) -> dict[str, Any]:
-    names = {"scene": scene, "guidance": guidance}
-    renamed = {}
-    for key, value in values.items():
-        head, dot, rest = key.partition(".")
-        renamed[f"{names.get(head, head)}.{rest}" if dot else key] = value
-    return renamed
-
-
-def _default_base(guidance: str) -> str:
-    """The objective that this guidance wraps, or its own name."""
-    kind = GUIDANCE.get(guidance)
-    return kind.base if kind is not None and issubclass(kind, NamedWrapper) else guidance
-
-
-def _refuse_unused(values: Mapping[str, Any], scenes: Sequence[str], guidance: str, base: str) -> None:
-    """An option of something not chosen is a mistake when the user wrote it (and fine in a preset)."""
-    for key in values:
-        head, dot, _ = key.partition(".")
-        for kind, names, used in (("scene", SCENES, scenes), ("guidance", GUIDANCE, (guidance, base))):
-            if dot and head in names and head not in used and used[0] in names:
-                raise UserError(f"{key} has no effect: the {kind} is {used[0]!r}; add --{kind} {head} or leave it out")

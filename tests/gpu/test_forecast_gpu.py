@@ -9,7 +9,7 @@ from prior_helpers import write_sd_folder
 
 from sds3d.engine.distill import distill, prepare
 from sds3d.engine.forecast import CONTEXT, forecast
-from sds3d.engine.settings import resolve
+from sds3d.engine.resolve import resolve
 from sds3d.priors import load_prior
 
 CUDA = torch.device("cuda")
