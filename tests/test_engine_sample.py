@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from engine_helpers import ball_prior, disc
 
+from sds3d.bench.oracle import known_object
+from sds3d.camera import orbit
 from sds3d.engine.sample import imagine, sample
+from sds3d.errors import UserError
 from sds3d.guidance.paths import ddim_step
 from sds3d.priors.oracle import gaussian
+from sds3d.priors.oracle_source import ViewsPrior
 from sds3d.schedule import cosine
 from sds3d.streams import stream
 
@@ -60,3 +65,21 @@ def test_rows_share_their_noise_across_views_and_differ_between_rows() -> None:
     assert images.shape == (2, 3, 3, 16, 16)
     assert torch.equal(images[0, 0], images[0, 1]) and not torch.equal(images[0, 0], images[1, 0])
     assert torch.equal(images, imagine(prior, "anything", views=3, rows=2, seed=5, steps=5, cfg=1.0))
+
+
+def test_the_camera_has_guidance_of_its_own() -> None:
+    """One step from T - 1 by hand: e = e_null + s (e_cond - e_null) + w (e_cond - e_unseen)."""
+    prior = ViewsPrior(known_object(), spread=0.3, size=16)
+    noise = torch.randn(4, 3, 16, 16, generator=stream(6, "n"))
+    asked, unseen = prior.text([""] * 4).with_background(torch.ones(4)), prior.text([""] * 4)
+    unseen = unseen.with_background(torch.ones(4))
+    cond = asked.with_camera(orbit(4).angles)
+    t = torch.full((4,), prior.schedule.steps - 1)
+    e_cond, e_unseen = prior.predict(noise, t, cond), prior.predict(noise, t, unseen)
+    alpha, sigma = prior.schedule.alpha_sigma(t, noise)
+    for scale, weight in ((1.0, 0.0), (1.0, 0.7), (2.0, 0.5)):
+        e = e_unseen + scale * (e_cond - e_unseen) + weight * (e_cond - e_unseen)
+        x = sample(prior, cond, unseen, noise, stream(7, "x"), 1, scale, unseen=unseen, camera_cfg=weight)
+        torch.testing.assert_close(x, (noise - sigma * e) / alpha, atol=1e-4, rtol=1e-4)
+    with pytest.raises(UserError, match="takes no camera"):
+        imagine(ball_prior(), "a blue ball", camera_cfg=0.5)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sds3d.bench.contestants import ELEVATION, VIEWS, Contestant, ring
+from sds3d.bench.contestants import SEEN, Contestant, ring
 from sds3d.bench.scores import Verdict, joint_rank, recall, summarise
 from sds3d.bench.shots import Album, Shot, key_of
 from sds3d.bench.targets import Target
@@ -165,8 +165,7 @@ def compare(bench: Bench, verdicts: dict[str, list[Verdict]], ceiling: dict[str,
         "made": time.strftime("%Y-%m-%d"),
         "prompts": len(bench.targets),
         "seeds": bench.seeds,
-        "views": VIEWS,
-        "elevation": ELEVATION,
+        **SEEN,
         "weights": bench.weights,
         "ceiling": ceiling,
         "rows": rows,

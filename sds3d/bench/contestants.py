@@ -22,11 +22,15 @@ from sds3d.priors.base import Prior
 from sds3d.view.pictures import frames
 
 VIEWS, ELEVATION = 8, 15.0
+START = (
+    22.5  # half a step: two views are of the back and none straight at it, where an outline is the front's, mirrored
+)
+SEEN = {"views": VIEWS, "elevation": ELEVATION, "start": START}
 
 
 def ring() -> Cameras:
-    """The cameras that every result is seen from: VIEWS around it, the first in front."""
-    return orbit(VIEWS, ELEVATION)
+    """The cameras that every result is seen from: VIEWS around it."""
+    return orbit(VIEWS, ELEVATION, start=START)
 
 
 class Contestant(Protocol):
@@ -57,6 +61,7 @@ class Samples:
 
     cfg: float
     steps: int
+    camera_cfg: float = 0.5  # guidance by the camera alone, of priors that take one
     eta: float = 1.0
     guidance: str = "2D samples"
     scene: str = "-"
@@ -66,8 +71,8 @@ class Samples:
         return f"2D samples, cfg {self.cfg:g}"
 
     def identity(self, prompt: str, seed: int) -> dict[str, Any]:
-        kind = {"kind": "samples", "cfg": self.cfg, "steps": self.steps, "eta": self.eta, "views": VIEWS}
-        return kind | {"elevation": ELEVATION, "prompt": prompt, "seed": seed}
+        kind = {"kind": "samples", "cfg": self.cfg, "camera_cfg": self.camera_cfg, "steps": self.steps, "eta": self.eta}
+        return kind | SEEN | {"prompt": prompt, "seed": seed}
 
     def make(self, prior: Prior, prompt: str, seed: int, stop: Flag) -> Shot:
         def heed(done: int) -> None:
@@ -75,7 +80,10 @@ class Samples:
                 raise Interrupted
 
         start = time.perf_counter()
-        images = imagine(prior, prompt, VIEWS, 1, seed, self.steps, self.cfg, self.eta, ELEVATION, heed)[0]
+        by_camera = self.camera_cfg if "camera" in prior.capabilities else 0.0
+        images = imagine(
+            prior, prompt, VIEWS, 1, seed, self.steps, self.cfg, self.eta, ELEVATION, heed, by_camera, START
+        )[0]
         return photograph(images, time.perf_counter() - start)
 
 
@@ -100,8 +108,8 @@ class Distilled:
 
     def identity(self, prompt: str, seed: int) -> dict[str, Any]:
         settings = self.settings(prompt, seed)
-        kind = {"kind": "scene", "settings": settings.hash, "views": VIEWS, "elevation": ELEVATION}
-        return kind | {"prompt": prompt, "seed": seed, "guidance": self.guidance, "scene": self.scene}
+        kind = {"kind": "scene", "settings": settings.hash}
+        return kind | SEEN | {"prompt": prompt, "seed": seed, "guidance": self.guidance, "scene": self.scene}
 
     def make(self, prior: Prior, prompt: str, seed: int, stop: Flag) -> Shot:
         start = time.perf_counter()

@@ -42,6 +42,7 @@ class Request:
     vary: Sequence[str] = ()  # "KEY=VALUE,VALUE", combined with each other
     seeds: int = 1
     cfgs: Sequence[float] = (2.0,)  # of the 2D samples; the first is what the scenes are measured by
+    camera_cfg: float = 0.5  # of the 2D samples, too
     sample_steps: int = 25
     quick: bool = False
     samples_only: bool = False
@@ -66,6 +67,7 @@ class Request:
             "--probe": "probe",
             "--preset": "preset",
             "--seeds": "seeds",
+            "--camera-cfg": "camera_cfg",
             "--sample-steps": "sample_steps",
         }
         for flag, name in lists.items():
@@ -116,7 +118,7 @@ def weights(prior: str) -> str:
 
 def entrants(request: Request) -> list[Contestant]:
     """2D samples first, then every scene."""
-    samples = [Samples(cfg, request.sample_steps) for cfg in dict.fromkeys(request.cfgs)]
+    samples = [Samples(cfg, request.sample_steps, request.camera_cfg) for cfg in dict.fromkeys(request.cfgs)]
     if request.samples_only:
         return [*samples]
     overrides = {**request.sets, "prior": request.prior}

@@ -47,6 +47,7 @@ def quality(
     ),
     seeds: int = typer.Option(1, "--seeds", min=1, help="Results per prompt; diversity needs two."),
     cfg: str = typer.Option("2", "--cfg", help="Guidance of the 2D samples; several give one row each."),
+    camera_cfg: float = typer.Option(0.5, "--camera-cfg", help="Their guidance by the camera, if they take one."),
     sample_steps: int = typer.Option(25, "--sample-steps", min=1, help="Steps of the 2D samples."),
     out: Path = typer.Option(Path("outputs/quality"), "--out", "-o", help="Folder for results, report and sheets."),
     write: Path | None = typer.Option(
@@ -84,6 +85,7 @@ def quality(
         vary=tuple(vary),
         seeds=seeds,
         cfgs=numbers,
+        camera_cfg=camera_cfg,
         sample_steps=sample_steps,
         quick=quick,
         samples_only=samples_only,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -12,38 +10,8 @@ from sds3d.cli import STARTED
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter
 from sds3d.cli.download import OFFLINE, go_offline
-
-OUTPUTS = Path("outputs")
-DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or cuda:N.")
-THREADS = typer.Option(None, "--threads", min=1, help="CPU threads; all cores by default.")
-PRIOR = typer.Option(
-    None,
-    "--prior",
-    "-p",
-    help="A name from [bold]list priors[/bold], a diffusers model folder, or owner/name on the hub.",
-)
-LORA = typer.Option([], "--lora", metavar="FILE[:WEIGHT]", help="A LoRA for the prior; may be repeated.")
-EMBEDDING = typer.Option(
-    [], "--embedding", metavar="FILE[:WORD]", help="A textual inversion: a word for the prompt; may be repeated."
-)
-CONTROL = typer.Option(
-    None, "--control", file_okay=False, help="A ControlNet's folder, for the prior to see the scene's depth or normals."
-)
-IP_ADAPTER = typer.Option(
-    None,
-    "--ip-adapter",
-    dir_okay=False,
-    help="An IP-Adapter's file, for --guidance isd to show --image to the prior.",
-)
-SEED = typer.Option(None, "--seed", "-s", help="Another seed makes another object.")
-
-
-def use_threads(threads: int | None) -> None:
-    """Before torch and numba are imported: they read these once."""
-    if threads:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            os.environ[name] = str(threads)
-
+from sds3d.cli.options import DEVICE, EMBEDDING, LORA, OUTPUTS, PRIOR, SEED, SETS, THREADS, Job, Model, Sight
+from sds3d.cli.options import given, use_threads
 
 @app.command(
     epilog='sds3d generate "a red chair" --seed 3\n\n'
@@ -54,33 +22,17 @@ def use_threads(threads: int | None) -> None:
 @guarded
 def generate(
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
+    model: Model = GROUP,
+    sight: Sight = GROUP,
     scene: str | None = typer.Option(None, "--scene", help="splats, grid or mesh."),
     stages: str | None = typer.Option(None, "--stages", help='In place of --scene, such as "grid:300,mesh:200".'),
-    guidance: str | None = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
-    prior: str | None = PRIOR,
-    lora: list[str] = LORA,
-    embedding: list[str] = EMBEDDING,
-    control: Path | None = CONTROL,
-    ip_adapter: Path | None = IP_ADAPTER,
-    preset: str | None = typer.Option(
-        None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file of your own."
-    ),
-    seed: int | None = SEED,
-    steps: int | None = typer.Option(None, "--steps", help="Optimisation steps."),
     negative: str | None = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
-    image: Path | None = typer.Option(
-        None, "--image", help="Reference picture for image-prompted guidance.", dir_okay=False
-    ),
     source: Path | None = typer.Option(None, "--source", help="A finished run's folder to edit.", file_okay=False),
     region: list[str] = typer.Option([], "--region", help="Prompt of a region to mix in; may be repeated."),
-    sets: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; may be repeated."
-    ),
     budget: str | None = typer.Option(
         None, "--budget", help="Time, memory of the GPU, or both: 5min, 8GB or 5min,8GB. Takes fewer steps or views."
     ),
-    out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the run's folder is made in."),
-    force: bool = typer.Option(False, "--force", help="Start over what is already there."),
+    job: Job = GROUP,
     offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
@@ -91,21 +43,17 @@ def generate(
     """
     use_threads(threads)
     go_offline(offline)
-    from sds3d.config import parse_sets
     from sds3d.prompts import clean
 
     clean(prompt)  # an empty prompt is told before the slow imports
-    flags: dict[str, Any] = {"scene": scene, "guidance": guidance, "prior": prior, "seed": seed, "steps": steps}
-    flags |= {"stages": stages, "negative": negative, "image": image, "source": source, "regions": region or None}
-    flags |= {"lora": lora or None, "textual_inversion": embedding or None, "control": control}
-    flags |= {"ip_adapter": ip_adapter}
-    overrides = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
+    flags = given(scene=scene, stages=stages, negative=negative, source=source, regions=region or None)
+    overrides = flags | model.settings() | sight.settings() | job.settings()
 
     from sds3d.engine.generate import generate as make
     from sds3d.engine.resolve import resolve
     from sds3d.engine.system import pick_device, set_threads
 
-    settings = resolve(prompt, overrides, preset)
+    settings = resolve(prompt, overrides, job.preset)
     set_threads(threads)
     reporter = Reporter()
     chosen = pick_device(device)
@@ -114,7 +62,7 @@ def generate(
             from sds3d.engine.afford import afford, parse_budget
 
             settings = afford(settings, parse_budget(budget), chosen, reporter.note)
-        make(settings, out, chosen, force, reporter, STARTED)
+        make(settings, job.out, chosen, job.force, reporter, STARTED)
     finally:
         reporter.close()
 
@@ -175,6 +123,7 @@ def imagine(
     rows: int = typer.Option(2, "--rows", min=1, max=32, help="Samples; the views of a row share their noise."),
     steps: int = typer.Option(50, "--steps", min=1, max=1000, help="Sampling steps."),
     cfg: float = typer.Option(5.0, "--cfg", help="Classifier-free guidance; 1 is none."),
+    camera_cfg: float = typer.Option(0.0, "--camera-cfg", help="Guidance by the camera alone, added to --cfg's."),
     eta: float = typer.Option(0.0, "--eta", min=0.0, max=1.0, help="0: DDIM. 1: ancestral (DDPM)."),
     elevation: float = typer.Option(15.0, "--elevation", min=-90.0, max=90.0, help="Degrees."),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder for the picture."),
@@ -193,5 +142,7 @@ def imagine(
 
     set_threads(threads)
     name, where = prior or "embedded", pick_device(device)
-    path = imagine_sheet(text, name, out, where, views, rows, seed or 0, steps, cfg, eta, elevation, lora, embedding)
-    typer.echo(path)
+    words = (lora, embedding)
+    typer.echo(
+        imagine_sheet(text, name, out, where, views, rows, seed or 0, steps, cfg, eta, elevation, *words, camera_cfg)
+    )

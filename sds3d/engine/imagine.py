@@ -32,11 +32,12 @@ def imagine_sheet(
     elevation: float = 15.0,
     lora: Sequence[str] = (),
     textual_inversion: Sequence[str] = (),
+    camera_cfg: float = 0.0,
 ) -> Path:
     """Write out/imagine-SLUG-SEED.png: `rows` samples seen from `views` azimuths."""
     check_words(textual_inversion, [prompt])
     loaded = load_prior(prior, device, lora=lora, textual_inversion=textual_inversion)
-    samples = imagine(loaded, prompt, views, rows, seed, steps, cfg, eta, elevation)
+    samples = imagine(loaded, prompt, views, rows, seed, steps, cfg, eta, elevation, camera_cfg=camera_cfg)
     images = samples.flatten(0, 1)  # (rows * views, 3, H, W)
     factor = max(1, SMALLEST // images.shape[-1])
     images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

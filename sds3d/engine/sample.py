@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sds3d.camera import orbit
 from sds3d.engine.conditions import Conditions
+from sds3d.errors import UserError
 from sds3d.guidance.paths import ddim_step
 from sds3d.priors.base import Cond, Prior
 from sds3d.streams import stream
@@ -25,16 +26,26 @@ def sample(
     cfg: float = 5.0,
     eta: float = 0.0,
     progress: Callable[[int], None] = lambda done: None,
+    unseen: Cond | None = None,
+    camera_cfg: float = 0.0,
 ) -> Tensor:
-    """x (B, C, h, w) drawn from `noise` under `cond`, both conditions of length B; levels evenly spaced from T - 1."""
+    """x (B, C, h, w) drawn from `noise` under `cond`, all conditions of length B; levels evenly spaced from T - 1.
+
+    e = e_null + cfg (e_cond - e_null) + camera_cfg (e_cond - e_unseen), `unseen` being `cond` without its camera: each
+    part of a condition with a scale of its own, as in Brooks et al. 2023 (arXiv 2211.09800, eq. 3).
+    """
     levels = torch.linspace(prior.schedule.steps - 1, 0, steps + 1).long()[:-1]
     z = noise.to(prior.device)
-    both = Cond.cat([cond, null])
+    asked = [cond, null] if unseen is None else [cond, null, unseen]
+    every = Cond.cat(asked)
     for i, level in enumerate(levels):
         t = level.expand(len(z)).to(prior.device)
-        e_cond, e_null = prior.predict(torch.cat([z, z]), torch.cat([t, t]), both).to(z).chunk(2)
+        e_cond, e_null, *e_unseen = (
+            prior.predict(torch.cat([z] * len(asked)), torch.cat([t] * len(asked)), every).to(z).chunk(len(asked))
+        )
+        e = e_null + cfg * (e_cond - e_null) + sum(camera_cfg * (e_cond - other) for other in e_unseen)
         s = levels[i + 1].expand(len(z)).to(prior.device) if i + 1 < len(levels) else None
-        z = ddim_step(z, e_null + cfg * (e_cond - e_null), t, s, prior.schedule, eta, generator)
+        z = ddim_step(z, e, t, s, prior.schedule, eta, generator)
         progress(i + 1)
     return z
 
@@ -50,18 +61,25 @@ def imagine(
     eta: float = 0.0,
     elevation: float = 15.0,
     progress: Callable[[int], None] = lambda done: None,
+    camera_cfg: float = 0.0,
+    start: float = 0.0,
 ) -> Tensor:
-    """(rows, views, 3, H, W) sRGB: each row shares one noise across the views around the object.
+    """(rows, views, 3, H, W) sRGB: each row shares one noise across the views around the object, from azimuth `start`.
 
-    Priors that take a camera get it; the others are told the view in words.
+    Priors that take a camera get it, with guidance of its own by `camera_cfg`; the others are told the view in words.
+    Raises UserError where guidance by the camera is asked of one of them.
     """
-    ring = orbit(views, elevation)
+    if camera_cfg and "camera" not in prior.capabilities:
+        raise UserError(f"prior {prior.name!r} takes no camera: leave the camera's guidance out")
+    ring = orbit(views, elevation, start=start)
     cameras = ring[torch.arange(views).repeat(rows)]
     white = torch.ones(len(cameras), 3, device=prior.device)
-    conds = Conditions(prior, prompt, "", ("pos", "null")).at(cameras.to(prior.device), white)
+    names = ("pos", "null", "critic_marg") if camera_cfg else ("pos", "null")
+    conds = Conditions(prior, prompt, "", names).at(cameras.to(prior.device), white)
     shape = prior.encode(torch.zeros(1, 3, prior.size, prior.size, device=prior.device)).shape[1:]
     noise = torch.randn((rows, 1, *shape), generator=stream(seed, "imagine"))
     noise = noise.expand(rows, views, *shape).reshape(rows * views, *shape)
     generator = stream(seed, "imagine-steps")
-    x = sample(prior, conds["pos"], conds["null"], noise, generator, steps, cfg, eta, progress)
+    unseen = conds.get("critic_marg")
+    x = sample(prior, conds["pos"], conds["null"], noise, generator, steps, cfg, eta, progress, unseen, camera_cfg)
     return prior.decode(x).unflatten(0, (rows, views)).cpu()
