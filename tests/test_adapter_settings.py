@@ -109,7 +109,7 @@ def test_the_command_line_takes_both(tmp_path: Path, monkeypatch: pytest.MonkeyP
     word = str(write_word(tmp_path / "zzcorgi.safetensors"))
     plain = gradient(folder, tmp_path / "0")
     assert gradient(folder, tmp_path / "1", "--lora", f"{lora}:2") != pytest.approx(plain, rel=1e-4)
-    assert gradient(folder, tmp_path / "2", "--embedding", word) != pytest.approx(plain, rel=1e-4)
+    assert gradient(folder, tmp_path / "2", "--textual-inversion", word) != pytest.approx(plain, rel=1e-4)
 
 
 def test_imagine_takes_both(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_imagine_takes_both(tmp_path: Path) -> None:
     word = str(write_word(tmp_path / "zzcorgi.safetensors"))
     command = ["imagine", "a zzcorgi", "--prior", str(folder), "--steps", "1", "--views", "1", "--rows", "1"]
     pictures = []
-    for i, flags in enumerate([[], ["--lora", lora], ["--embedding", word]]):
+    for i, flags in enumerate([[], ["--lora", lora], ["--textual-inversion", word]]):
         result = sds3d(*command, "--out", str(tmp_path / str(i)), *flags)
         assert result.exit_code == 0, result.output
         (picture,) = (tmp_path / str(i)).glob("*.png")
         pictures.append(picture.read_bytes())
     assert len(set(pictures)) == 3
-    refused = sds3d(*command, "--embedding", f"{word}:zzcat", "--out", str(tmp_path))
+    refused = sds3d(*command, "--textual-inversion", f"{word}:zzcat", "--out", str(tmp_path))
     assert refused.exit_code == 2 and "does not have the word 'zzcat'" in refused.stderr

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import typer
 
 from sds3d.cli.console import error_line
+from sds3d.cli.options import ungrouped
 from sds3d.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,13 +44,14 @@ def options(
 
 
 def guarded(command: F) -> F:
-    """The command with every failure turned into one line and an exit code: 2 for what the user can mend, 130 when
-    stopped, 1 for our own mistakes. With --debug the exception goes through."""
+    """The command, groups of options and all, with every failure turned into one line and an exit code: 2 for what the
+    user can mend, 130 when stopped, 1 for our own mistakes. With --debug the exception goes through."""
+    flat = ungrouped(command)
 
-    @functools.wraps(command)
+    @functools.wraps(flat)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            return flat(*args, **kwargs)
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
@@ -79,17 +81,7 @@ def explain(error: Exception) -> tuple[str, int]:
     return f"internal error: {type(error).__name__}: {reason} (run it again with --debug and report it)", 1
 
 
-# Commands register themselves on `app`; the order is the order of --help.
-from sds3d.cli import (  # noqa: E402, F401
-    bench_exports,
-    bench_guidance,
-    bench_quality,
-    doctor,
-    download,
-    generate,
-    inspect,
-    prior,
-    probe,
-    refine,
-    view,
-)
+# Commands register themselves on `app`; the order is that of --help.
+# isort: off
+from sds3d.cli import generate, refine, view, inspect, bench_guidance, bench_quality, bench_exports  # noqa: E402, F401
+from sds3d.cli import doctor, download, probe, prior  # noqa: E402, F401

@@ -10,8 +10,8 @@ import typer
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter, table
-from sds3d.cli.generate import DEVICE, OUTPUTS, PRIOR, THREADS, use_threads
 from sds3d.cli.inspect import bench_app
+from sds3d.cli.options import DEVICE, OUTPUTS, PRIOR, THREADS, use_threads
 
 GUIDANCE = typer.Option("", "--guidance", "-g", help="Names separated by commas; all there are by default.")
 JSON = typer.Option(False, "--json", help="Machine-readable.")

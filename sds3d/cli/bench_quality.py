@@ -10,8 +10,8 @@ import typer
 
 from sds3d.cli.app import guarded
 from sds3d.cli.console import table
-from sds3d.cli.generate import DEVICE, PRIOR, THREADS, use_threads
 from sds3d.cli.inspect import bench_app
+from sds3d.cli.options import DEVICE, PRIOR, THREADS, use_threads
 from sds3d.cli.probe import FOLDER
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import typer
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import table
-from sds3d.cli.download import OFFLINE, go_offline
-from sds3d.cli.generate import DEVICE, THREADS, use_threads
+from sds3d.cli.options import DEVICE, OFFLINE, THREADS, go_offline, use_threads
 from sds3d.errors import UserError
 
 

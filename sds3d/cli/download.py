@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from sds3d.cli.app import STOPPED, app, guarded
 from sds3d.cli.console import error_line
-
-OFFLINE = typer.Option(False, "--offline", help="Ask nothing of the network: only what is on this machine.")
-
-
-def go_offline(wanted: bool) -> None:
-    """Before huggingface_hub is imported: it reads this once. The environment's own choice stands."""
-    if wanted:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+from sds3d.cli.options import OFFLINE, go_offline
 
 
 @app.command(

@@ -9,9 +9,8 @@ import typer
 from sds3d.cli import STARTED
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter
-from sds3d.cli.download import OFFLINE, go_offline
-from sds3d.cli.options import DEVICE, EMBEDDING, LORA, OUTPUTS, PRIOR, SEED, SETS, THREADS, Job, Model, Sight
-from sds3d.cli.options import given, use_threads
+from sds3d.cli.options import DEVICE, OFFLINE, OUTPUTS, SEED, THREADS, Job, Model, Sight, given, go_offline, use_threads
+
 
 @app.command(
     epilog='sds3d generate "a red chair" --seed 3\n\n'
@@ -21,9 +20,10 @@ from sds3d.cli.options import given, use_threads
 )
 @guarded
 def generate(
+    *,
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
-    model: Model = GROUP,
-    sight: Sight = GROUP,
+    model: Model,
+    sight: Sight,
     scene: str | None = typer.Option(None, "--scene", help="splats, grid or mesh."),
     stages: str | None = typer.Option(None, "--stages", help='In place of --scene, such as "grid:300,mesh:200".'),
     negative: str | None = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
@@ -32,7 +32,7 @@ def generate(
     budget: str | None = typer.Option(
         None, "--budget", help="Time, memory of the GPU, or both: 5min, 8GB or 5min,8GB. Takes fewer steps or views."
     ),
-    job: Job = GROUP,
+    job: Job,
     offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
@@ -114,10 +114,9 @@ def export(
 @app.command(epilog='sds3d imagine "a red chair" --cfg 4 --seed 1')
 @guarded
 def imagine(
+    *,
     prompt: str = typer.Argument(..., help="What the prior shall draw."),
-    prior: str | None = PRIOR,
-    lora: list[str] = LORA,
-    embedding: list[str] = EMBEDDING,
+    model: Model,
     seed: int | None = SEED,
     views: int = typer.Option(8, "--views", min=1, max=64, help="Views around the object, one a column."),
     rows: int = typer.Option(2, "--rows", min=1, max=32, help="Samples; the views of a row share their noise."),
@@ -141,8 +140,8 @@ def imagine(
     from sds3d.engine.system import pick_device, set_threads
 
     set_threads(threads)
-    name, where = prior or "embedded", pick_device(device)
-    words = (lora, embedding)
+    name, where = model.prior or "embedded", pick_device(device)
+    words = (model.lora, model.textual_inversion)
     typer.echo(
         imagine_sheet(text, name, out, where, views, rows, seed or 0, steps, cfg, eta, elevation, *words, camera_cfg)
     )

@@ -10,7 +10,7 @@ import typer
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import table
-from sds3d.cli.generate import DEVICE, PRIOR, THREADS, use_threads
+from sds3d.cli.options import DEVICE, PRIOR, THREADS, use_threads
 
 bench_app = typer.Typer(help="Measure speed, quality and objectives, reproducibly.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from sds3d.cli.app import app, guarded
-from sds3d.cli.generate import DEVICE, THREADS, use_threads
+from sds3d.cli.options import DEVICE, THREADS, use_threads
 
 prior_app = typer.Typer(help="Make the embedded prior anew: its corpus, its training.", no_args_is_help=True)
 app.add_typer(prior_app, name="prior")
@@ -71,8 +71,8 @@ def train(
     from dataclasses import replace
 
     from sds3d.embedded.look import draw_samples
+    from sds3d.embedded.recipe import RECIPES
     from sds3d.embedded.run import train_prior
-    from sds3d.embedded.train import RECIPES
     from sds3d.engine.system import pick_device, set_threads
     from sds3d.errors import unknown
 

@@ -53,7 +53,9 @@ def load_prior(
     name = str(name_or_path)
     if name.startswith(ORACLE):
         if lora or textual_inversion or control or ip_adapter:
-            raise UserError(f"{name} is a closed form: leave --lora, --embedding, --control and --ip-adapter out")
+            raise UserError(
+                f"{name} is a closed form: leave --lora, --textual-inversion, --control and --ip-adapter out"
+            )
         from sds3d.priors.oracle_source import load_oracle
 
         return load_oracle(name)

@@ -43,7 +43,9 @@ class Embedding:
         `clip_g`); UserError where it does not fit the model."""
         clips = [part for part in parts if part.name.startswith("text_encoder") and part.cls.startswith("CLIPText")]
         if not clips:
-            raise UserError("textual inversions change CLIP, which this prior does not have: leave --embedding out")
+            raise UserError(
+                "textual inversions change CLIP, which this prior does not have: leave --textual-inversion out"
+            )
         weights = read_weights(file, "")
         if set(weights) == set(BOTH):
             vectors = {name: weights[key] for key, name in BOTH.items()}
@@ -86,7 +88,7 @@ def spell_out(prompt: str, tokenizer: Any) -> str:
 
 def _teach(tokenizer: Any, model: Any, words: list[str], vectors: Tensor, name: str) -> None:
     if set(words) & set(tokenizer.get_vocab()):
-        raise UserError(f"the word {name!r} has a meaning already: name another one as --embedding FILE:WORD")
+        raise UserError(f"the word {name!r} has a meaning already: name another one as --textual-inversion FILE:WORD")
     tokenizer.add_tokens(words)
     ids = tokenizer.convert_tokens_to_ids(words)
     rows = max(max(ids) + 1, len(model.get_input_embeddings().weight))
