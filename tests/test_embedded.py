@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from sds3d.embedded.conditions import harmonics
 from sds3d.embedded.data import backgrounds, draw_mirror, load_corpus, mirrored, over, principal_components, references
 from sds3d.embedded.folder import dequantise, load_weights, quantise, save_folder
-from sds3d.embedded.model import EigenDenoiser, harmonics
-from sds3d.embedded.train import RECIPES, Sampler, Text, build, draw_batch, learning_rate, train, train_stage
+from sds3d.embedded.model import EigenDenoiser
+from sds3d.embedded.recipe import RECIPES, learning_rate
+from sds3d.embedded.train import Sampler, Text, build, draw_batch, train, train_stage
 from sds3d.errors import UserError
 from sds3d.streams import stream
 
@@ -71,7 +73,7 @@ def components(corpus):
 def fresh(components) -> EigenDenoiser:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(components, **SMALL)
+        return build(components, EigenDenoiser, **SMALL)
 
 
 def test_basis_keeps_white_noise_white(components):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,27 +28,37 @@ class Blocks(nn.Module):
         return x
 
 
-class Detail(nn.Module):
-    """Residual at full resolution from the noisy image, the eigen-image answer and the condition.
+class UNet(nn.Module):
+    """Blocks at ever lower resolutions and back, with skips; zero before training.
 
-    noisy (B, 3, 64, 64), coarse (B, 3, 32, 32), c (B, cond) -> (B, 3, 64, 64); zero before training.
+    x (B, inputs, H, W), c (B, cond) -> (B, outputs, H, W); level i has scales[i] times `channels` channels.
     """
 
-    def __init__(self, channels: int, cond: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        channels: int,
+        cond: int,
+        scales: Sequence[int] = SCALES,
+        down: Sequence[int] = DOWN,
+        up: Sequence[int] = UP,
+        blocks: type[Blocks] = Blocks,
+    ) -> None:
         super().__init__()
-        widths = [channels * s for s in SCALES]
+        widths = [channels * s for s in scales]
         pairs = list(zip(widths, widths[1:], strict=False))
-        self.enter = nn.Conv2d(3 * POOL**2 + 3, channels, 3, padding=1)
-        self.down = nn.ModuleList(Blocks(w, cond, n) for w, n in zip(widths, DOWN, strict=True))
+        self.enter = nn.Conv2d(inputs, channels, 3, padding=1)
+        self.down = nn.ModuleList(blocks(w, cond, n) for w, n in zip(widths, down, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
-        self.up = nn.ModuleList(Blocks(w, cond, n) for w, n in zip(widths[:-1], UP, strict=True))
-        self.leave = nn.Conv2d(channels, 3 * POOL**2, 3, padding=1)
+        self.up = nn.ModuleList(blocks(w, cond, n) for w, n in zip(widths[:-1], up, strict=True))
+        self.leave = nn.Conv2d(channels, outputs, 3, padding=1)
         for parameter in self.leave.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, noisy: Tensor, coarse: Tensor, c: Tensor) -> Tensor:
-        x = self.enter(torch.cat([F.pixel_unshuffle(noisy, POOL), coarse], 1))  # (B, C, 32, 32)
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        x = self.enter(x)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):
             if level:
@@ -55,4 +67,18 @@ class Detail(nn.Module):
             x = blocks(x, c)
         for grow, blocks in zip(reversed(self.grow), reversed(self.up), strict=True):
             x = blocks(skips.pop() + F.interpolate(grow(x), scale_factor=2), c)
-        return F.pixel_shuffle(self.leave(F.silu(x)), POOL)
+        leave: Tensor = self.leave(F.silu(x))
+        return leave
+
+
+class Detail(UNet):
+    """Residual at full resolution from the noisy image, the answer at half of it and the condition.
+
+    noisy (B, 3, 64, 64), coarse (B, 3, 32, 32), c (B, cond) -> (B, 3, 64, 64); zero before training.
+    """
+
+    def __init__(self, channels: int, cond: int) -> None:
+        super().__init__(3 * POOL**2 + 3, 3 * POOL**2, channels, cond)
+
+    def forward(self, noisy: Tensor, coarse: Tensor, c: Tensor) -> Tensor:  # type: ignore[override]
+        return F.pixel_shuffle(super().forward(torch.cat([F.pixel_unshuffle(noisy, POOL), coarse], 1), c), POOL)

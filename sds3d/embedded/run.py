@@ -18,7 +18,8 @@ from sds3d.embedded.card import write_card
 from sds3d.embedded.data import Corpus, encode_captions, load_corpus, principal_components
 from sds3d.embedded.folder import save_folder, write_json
 from sds3d.embedded.model import EigenDenoiser
-from sds3d.embedded.train import Recipe, Text, build, train
+from sds3d.embedded.recipe import Recipe
+from sds3d.embedded.train import Kind, Text, build, train
 from sds3d.streams import stream
 
 
@@ -37,7 +38,7 @@ def caption_states(corpus: Corpus, cache: Path) -> Text:
     return Text(tokens, mask)
 
 
-def fresh_network(corpus: Corpus, recipe: Recipe, cache: Path, **size: Any) -> EigenDenoiser:
+def fresh_network(corpus: Corpus, recipe: Recipe, cache: Path, kind: type[Kind], **size: Any) -> Kind:
     """A network with seeded weights around the corpus's principal components, which are computed once."""
     if cache.is_file():
         components = torch.load(cache, weights_only=True)
@@ -46,7 +47,7 @@ def fresh_network(corpus: Corpus, recipe: Recipe, cache: Path, **size: Any) -> E
         torch.save(components, cache)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return build(components, **size)
+        return build(components, kind, **size)
 
 
 def train_prior(
@@ -67,7 +68,7 @@ def train_prior(
     work.mkdir(parents=True, exist_ok=True)
     corpus = load_corpus(corpus_folder)
     text = caption_states(corpus, work / "captions.pt")
-    net = fresh_network(corpus, recipe, work / "components.pt", **size)
+    net = fresh_network(corpus, recipe, work / "components.pt", EigenDenoiser, **size)
     torch.nn.Module.to(net, device)
     curve = work / "curve.jsonl"
     with curve.open("a") as log:

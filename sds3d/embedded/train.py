@@ -12,44 +12,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from sds3d.embedded.conditions import Conditioned
 from sds3d.embedded.data import Corpus, backgrounds, draw_mirror, mirrored, over, premultiplied, references
 from sds3d.embedded.model import EigenDenoiser
+from sds3d.embedded.recipe import Recipe, learning_rate, steps_of
+from sds3d.embedded.rivals import PixelDenoiser
 from sds3d.files import replacing
 from sds3d.streams import stream
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Images seen in each stage and the optimiser's numbers; see RECIPES."""
-
-    eigen_images: int = 9_000_000
-    detail_images: int = 300_000
-    eigen_batch: int = 1024
-    detail_batch: int = 64
-    eigen_lr: float = 7e-4
-    detail_lr: float = 2e-3
-    warmup: int = 200
-    decay: float = 0.35  # share of a stage in which the learning rate falls to zero
-    drop: float = 0.1  # each of text and camera is hidden this often
-    picture: float = 0.2  # share of the images that come with another view of their object
-    ema: float = 0.9985
-    seed: int = 0
-    validate: int = 100  # steps between looks at the held-out objects
-    checkpoint: int = 250
-
-
-RECIPES = {
-    "cpu": Recipe(),
-    "gpu": Recipe(
-        24_000_000, 4_000_000, 4096, 512, eigen_lr=1e-3, detail_lr=2e-3, warmup=500, validate=250, checkpoint=1000
-    ),
-    "tiny": Recipe(4096, 512, 256, 32, warmup=4, validate=8, checkpoint=8),
-}
+Kind = TypeVar("Kind", bound=Conditioned)
 
 
 @dataclass
@@ -74,7 +50,7 @@ class Batch:
     camera: Tensor  # (n, 3), NaN where hidden
     picture: Tensor  # (n, 1, image_width), zeros where hidden
 
-    def condition(self, net: EigenDenoiser, t: Tensor) -> Tensor:
+    def condition(self, net: Conditioned, t: Tensor) -> Tensor:
         tokens = self.tokens.to(torch.bfloat16)
         return net.condition(t, tokens, self.mask, self.camera, self.grey, self.picture)
 
@@ -94,7 +70,7 @@ def hide(value: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def draw_batch(
-    net: EigenDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
+    net: Conditioned, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Batch:
     """Mirror flags, grey levels and conditions for corpus rows; text, camera and picture with dropout."""
     n, device = len(rows), rows.device
@@ -147,18 +123,29 @@ def detail_loss(
     return ((predicted - x0) ** 2 / (sigma + 0.1)).mean()
 
 
-def stage_modules(net: EigenDenoiser, stage: str) -> list[torch.nn.Parameter]:
+def pixel_loss(
+    net: PixelDenoiser, corpus: Corpus, text: Text, rows: Tensor, recipe: Recipe, generator: torch.Generator
+) -> Tensor:
+    """Error of F of a rival that knows no stages, all noise levels alike."""
+    batch = draw_batch(net, corpus, text, rows, recipe, generator)
+    x0 = over(premultiplied(corpus.full[rows]), batch.grey, batch.mirror)
+    t = torch.randint(5, len(net.levels) - 5, (len(rows),), generator=generator).to(rows.device)
+    alpha, sigma = (net.levels[t][:, i].view(-1, 1, 1, 1) for i in (0, 1))
+    noisy = alpha * x0 + sigma * normal(x0.shape, x0.device, generator)
+    with torch.autocast(rows.device.type, torch.bfloat16):
+        predicted = net.denoise(noisy, t, batch.condition(net, t), batch.grey)
+    return (((predicted - x0) / net.scalings(t)[2]) ** 2).mean()
+
+
+def stage_modules(net: Conditioned, stage: str) -> list[torch.nn.Parameter]:
     """Parameters that a stage trains."""
+    if not isinstance(net, EigenDenoiser):
+        return list(net.parameters())
     inside = {id(p) for p in net.detail.parameters()}
     return [p for p in net.parameters() if (id(p) in inside) == (stage == "detail")]
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"eigen": eigen_loss, "detail": detail_loss}
-
-
-def learning_rate(step: int, total: int, recipe: Recipe, peak: float) -> float:
-    """Warm-up, plateau, linear fall: a run may be cut short by lowering its total."""
-    return peak * min(1.0, (step + 1) / recipe.warmup, (total - step) / max(1, recipe.decay * total))
+LOSSES: dict[str, Callable[..., Tensor]] = {"eigen": eigen_loss, "detail": detail_loss, "pixel": pixel_loss}
 
 
 class Sampler:
@@ -175,9 +162,30 @@ class Sampler:
         return self.rows[index.to(self.rows.device)]
 
 
+class Trainer:
+    """What a stage trains, and the optimiser and running average that do it."""
+
+    def __init__(self, net: Conditioned, ema: Conditioned, recipe: Recipe, stage: str) -> None:
+        self.recipe, self.peak = recipe, float(getattr(recipe, f"{stage}_lr"))
+        self.params, self.averaged = stage_modules(net, stage), stage_modules(ema, stage)
+        self.optimizer = torch.optim.AdamW(self.params, self.peak, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+
+    def update(self, loss: Tensor, step: int, total: int) -> None:
+        """Down the loss of step `step` of `total`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, total, self.recipe, self.peak)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            keep = min(self.recipe.ema, (step + 1) / (step + 51))
+            torch._foreach_lerp_([*self.averaged], [*self.params], 1 - keep)
+
+
 def train_stage(
-    net: EigenDenoiser,
-    ema: EigenDenoiser,
+    net: Conditioned,
+    ema: Conditioned,
     corpus: Corpus,
     text: Text,
     recipe: Recipe,
@@ -189,31 +197,23 @@ def train_stage(
 
     Yields a record per validation; a checkpoint holds everything, so that pieces follow the curve of one long run.
     """
-    peak, size, total = getattr(recipe, f"{stage}_lr"), getattr(recipe, f"{stage}_batch"), steps_of(recipe, stage)
-    params, averaged = stage_modules(net, stage), stage_modules(ema, stage)
-    optimizer = torch.optim.AdamW(params, peak, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    size, total = getattr(recipe, f"{stage}_batch"), steps_of(recipe, stage)
+    trainer = Trainer(net, ema, recipe, stage)
     train_rows, held_rows = (Sampler(corpus, mask.nonzero()[:, 0]) for mask in (~corpus.heldout, corpus.heldout))
     checkpoint = folder / f"train_{stage}.pt"
-    step = first = restore(checkpoint, net, ema, optimizer)
+    step = first = restore(checkpoint, net, ema, trainer.optimizer)
     losses: list[Tensor] = []
     started = time.time()
     last = step >= total
     while not last:
         generator = stream(recipe.seed, stage, step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, recipe, peak)
         loss = LOSSES[stage](net, corpus, text, train_rows.draw(size, generator), recipe, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
-        optimizer.step()
+        trainer.update(loss, step, total)
         step += 1
-        with torch.no_grad():
-            torch._foreach_lerp_([*averaged], [*params], 1 - min(recipe.ema, step / (step + 50)))
         losses.append(loss.detach())
         last = step >= total or time.time() >= until
         if step % recipe.checkpoint == 0 or last:
-            state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimizer": trainer.optimizer.state_dict()}
             with replacing(checkpoint) as temporary:
                 torch.save(state | {"step": step}, temporary)
         if step % recipe.validate == 0 or last:
@@ -233,11 +233,7 @@ def train_stage(
             losses.clear()
 
 
-def steps_of(recipe: Recipe, stage: str) -> int:
-    return max(1, getattr(recipe, f"{stage}_images") // getattr(recipe, f"{stage}_batch"))
-
-
-def restore(checkpoint: Path, net: EigenDenoiser, ema: EigenDenoiser, optimizer: torch.optim.Optimizer) -> int:
+def restore(checkpoint: Path, net: Conditioned, ema: Conditioned, optimizer: torch.optim.Optimizer) -> int:
     """Load all that a checkpoint holds; the number of finished steps, 0 without one."""
     if not checkpoint.is_file():
         return 0
@@ -254,9 +250,9 @@ def finished(folder: Path, recipe: Recipe, stage: str) -> bool:
     return path.is_file() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps_of(recipe, stage)
 
 
-def build(components: dict[str, Tensor], **size: Any) -> EigenDenoiser:
+def build(components: dict[str, Tensor], kind: type[Kind], **size: Any) -> Kind:
     """A fresh network around the corpus's principal components."""
-    net = EigenDenoiser(components=components["basis"].shape[1], **size)
+    net = kind(components=components["basis"].shape[1], **size)
     for name in ("mean", "backdrop", "basis", "variance"):
         getattr(net, name).copy_(components[name])
     return net
