@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,49 @@ def test_a_mesh_comes_in_and_goes_out_the_same() -> None:
     assert right[0] > 0.8 and right[2] < 0.2 and left[2] > 0.8 and left[0] < 0.2
     density = field.density(points).tolist()
     assert density[0] == pytest.approx(0.5, abs=0.1) and density[2] > 0.9 and density[3] < 0.1
+
+
+def stool() -> Any:
+    """A seat on two legs and a cloth of no thickness; the lattice's cells are 0.083 wide."""
+    seat = trimesh.creation.box((1.0, 0.2, 0.5))
+    legs = [trimesh.creation.box((0.03, 0.8, 0.02)).apply_translation((x, -0.4, 0.013)) for x in (-0.37, 0.4)]
+    cloth = trimesh.Trimesh(
+        [[-0.3, 0, 0.03], [0.3, 0, 0.03], [0.3, 0.6, 0.0], [-0.3, 0.6, 0.0]], [[0, 1, 2], [0, 2, 3]]
+    )
+    return trimesh.util.concatenate([seat, *legs, cloth])
+
+
+def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
+    mine, mesh = scene(), stool()
+    mine.start_from(mesh.triangles.astype(np.float32), red_right(mesh.triangles))
+    out = own_surface(mine, 100_000)
+    assert out is not None
+    kept = trimesh.Trimesh(out.mesh.vertices, out.mesh.faces)
+    assert kept.is_watertight and kept.body_count == 1
+    np.testing.assert_allclose(kept.bounds, mesh.bounds, atol=0.06)
+    cells = 2 / 24
+    assert np.ptp(kept.vertices[kept.vertices[:, 1] < -0.3][:, 2]) < 1.6 * cells, "the legs are fat"
+    solid = scene()
+    plain = box((0.9, 0.6, 0.4)).apply_translation((0.02, 0.03, 0.01))
+    solid.start_from(plain.triangles.astype(np.float32), red_right(plain.triangles))
+    surface = own_surface(solid, 100_000)
+    assert surface is not None
+    assert (np.abs(surface.mesh.vertices - [0.02, 0.03, 0.01]).max(0) < [0.455, 0.305, 0.205]).all(), "corners grew"
+
+
+def test_it_begins_as_a_file(tmp_path: Path) -> None:
+    mesh = box((0.8, 0.4, 0.4)).apply_translation((9.0, 0, 0))
+    mesh.visual.vertex_colors = (200, 30, 30, 255)
+    mesh.export(tmp_path / "box.ply")
+    mine = scene(init=str(tmp_path / "box.ply"))
+    out = mine.own_mesh()
+    low, high = out.vertices.min(0).values, out.vertices.max(0).values
+    assert torch.allclose(high, torch.tensor([0.8, 0.4, 0.4]), atol=0.05) and torch.allclose(low, -high, atol=0.05)
+    assert mine.surface().color(torch.tensor([[0.8, 0.0, 0.0]]))[0].tolist() == pytest.approx(
+        [0.78, 0.12, 0.12], abs=0.02
+    )
+    with pytest.raises(UserError, match="not the file"):
+        scene(init=str(tmp_path / "box.ply"), init_digest="0" * 64)
 
 
 @pytest.mark.parametrize("encoding", ["dense", "hash"])

@@ -21,9 +21,9 @@ from sds3d.export import splat_files
 from sds3d.export.splats import of_scene
 from sds3d.files import digest
 from sds3d.render.projection import rotation_matrices
-from sds3d.scenes.init import locate
+from sds3d.scenes.first_file import locate
 from sds3d.scenes.splats import SplatScene
-from sds3d.scenes.splats_config import SplatsConfig
+from sds3d.scenes.splats_config import SHAPES, SplatsConfig
 from sds3d.streams import stream
 
 SIZE = 64
@@ -135,11 +135,11 @@ def test_gaussians_of_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_a_runs_folder_means_its_mesh(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no asset.glb"):
-        locate(str(tmp_path))
+        locate(str(tmp_path), "splats.init", SHAPES)
     red_and_blue_box().export(tmp_path / "asset.glb")
-    assert locate(str(tmp_path)) == tmp_path / "asset.glb"
+    assert locate(str(tmp_path), "splats.init", SHAPES) == tmp_path / "asset.glb"
     with pytest.raises(UserError, match="no file nowhere.glb"):
-        locate("nowhere.glb")
+        locate("nowhere.glb", "splats.init", SHAPES)
 
 
 def test_settings_hold_the_files_place_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

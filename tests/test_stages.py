@@ -83,6 +83,22 @@ def test_what_makes_no_sense_is_told(overrides: dict[str, Any], words: str) -> N
         resolve("a cup", overrides)
 
 
+def test_a_mesh_from_nothing_begins_as_a_stage_of_splats(tmp_path: Path) -> None:
+    """Not from a ball, which has no legs to pull out; unless it is asked for."""
+    plain = resolve("a cup", {"scene": "mesh", "steps": 100, "splats.count": 7})
+    assert plain.stages == ("splats:60", "mesh:40") and stage_settings(plain, 0).scene_options.count == 7
+    assert resolve("a cup", {"scene": "mesh", "steps": "10", "scene.init": "grid"}).stages == ("grid:6", "mesh:4")
+    assert resolve("a cup", {"scene": "mesh", "mesh.init": "ball"}).stages == ()
+    assert resolve("a cup", {"scene": "mesh", "steps": 1}).stages == ()
+    (tmp_path / "cup.stl").write_bytes(b"a cup")
+    chosen = resolve("a cup", {"scene": "mesh", "mesh.init": str(tmp_path / "cup.stl")})
+    assert chosen.stages == () and chosen.scene_options.init_digest
+    with pytest.raises(UserError, match="mesh.init: there is no file"):
+        resolve("a cup", {"scene": "mesh", "mesh.init": "cone"})
+    with pytest.raises(UserError, match=r"begins as the stage before it: leave mesh\.init out"):
+        resolve("a cup", {"stages": "grid:3,mesh:3", "mesh.init": "ball"})
+
+
 def test_strength_lowers_the_noise_a_run_starts_from() -> None:
     times = Times(policy="flow", hi=0.98, lo=0.2)
     weaker = times.weakened(0.5)

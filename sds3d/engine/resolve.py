@@ -13,7 +13,7 @@ from typing import Any
 
 from sds3d.config import coerce, flatten, load_preset, read_yaml, to_dict
 from sds3d.engine.settings import Settings, from_values
-from sds3d.engine.stages import parse_stages
+from sds3d.engine.stages import opening, parse_stages
 from sds3d.errors import UserError
 from sds3d.files import digest
 from sds3d.guidance import GUIDANCE
@@ -21,7 +21,8 @@ from sds3d.guidance.wrapper import NamedWrapper
 from sds3d.priors import ORACLE, PRIORS
 from sds3d.prompts import clean
 from sds3d.scenes import SCENES
-from sds3d.scenes.init import locate
+from sds3d.scenes.first_file import locate
+from sds3d.scenes.mesh import INITS
 from sds3d.scenes.splats_config import SHAPES
 
 
@@ -48,7 +49,7 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
         files |= {"image": str(_file(str(image))), "image_digest": digest(_file(str(image)))}
     files |= {key: base[key] for key in ("source", "source_digest") if source}
     files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", ""))) | _ip_adapter(chosen)
-    files |= _first_shape(mine, base, source)
+    files |= _first_shapes(mine, base, source, names[2:])
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
     if settings.ip_adapter and "image" not in settings.objective.needs():
@@ -79,21 +80,39 @@ def _staged(chosen: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     """`chosen` with its stages as a tuple, which decide on the scene and the steps."""
     texts = coerce(chosen.get("stages", ()), tuple[str, ...], "stages")
     if not texts:
-        return {**chosen, "stages": ()}
+        return _opened(chosen)
     if both := {"scene", "steps"} & overrides.keys():
         raise UserError(f"--stages says which scenes and how many steps: leave {' and '.join(sorted(both))} out")
     last = parse_stages(texts)[-1]
     return {**chosen, "stages": texts, "scene": last.scene, "steps": last.last}
 
 
-def _first_shape(mine: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The file that splats begin as, absolute, and the digest of its content; a run that edits another needs none."""
-    if source:
-        if "splats.init" in mine:
-            raise UserError("--source begins with that run's scene: leave splats.init out")
-        return {"splats.init": SHAPES[0], "splats.init_digest": ""}
-    init = str({**base, **mine}.get("splats.init", SHAPES[0]))
-    return {} if init in SHAPES else {"splats.init": str(locate(init)), "splats.init_digest": digest(locate(init))}
+def _opened(chosen: dict[str, Any]) -> dict[str, Any]:
+    """`chosen`, which has no stages; a mesh from nothing gets the one that it begins as."""
+    steps = coerce(chosen.get("steps", Settings.steps), int, "steps")
+    init = str(chosen.get("mesh.init", chosen.get("scene.init", INITS[0])))
+    opened = chosen.get("scene") == "mesh" and init in SCENES and not chosen.get("source")
+    return {**chosen, "steps": steps, "stages": opening(init, "mesh", steps) if opened else ()}
+
+
+def _first_shapes(
+    mine: Mapping[str, Any], base: Mapping[str, Any], source: str, later: Sequence[str]
+) -> dict[str, Any]:
+    """The files that splats and meshes begin as, absolute, and the digests of their contents; a run that edits another
+    and `later` stages need none."""
+    files: dict[str, Any] = {}
+    for scene, names in (("splats", SHAPES), ("mesh", INITS)):
+        key = f"{scene}.init"
+        init = str({**base, **mine}.get(key, names[0]))
+        if source or scene in later:
+            if key in mine and init not in SCENES:
+                begins = "--source begins with that run's scene" if source else f"{scene} begins as the stage before it"
+                raise UserError(f"{begins}: leave {key} out")
+            files |= {key: SHAPES[0], f"{key}_digest": ""} if source else {}
+        elif init not in names:
+            path = locate(init, key, names)
+            files |= {key: str(path), f"{key}_digest": digest(path)}
+    return files
 
 
 def _changes(prompt: str, chosen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from sds3d.scenes import SCENES
 if TYPE_CHECKING:
     from sds3d.engine.settings import Settings
 
+OPENING = 0.6  # of a run's steps go to the stage that a later one's scene needs to begin as something
 LATER = 0.5  # strength of a stage that does not say its own and starts from what there is
 FORM = re.compile(r"([\w-]+):(\d+)(?:@([\d.]+))?")
 
@@ -48,6 +49,13 @@ def parse_stages(texts: Sequence[str]) -> list[Stage]:
             raise UserError(f"{name!r} cannot take over from another scene: later stages are {', '.join(able)}")
         stages.append(Stage(name, steps, strength, stages[-1].last if stages else 0))
     return stages
+
+
+def opening(first: str, then: str, steps: int) -> tuple[str, ...]:
+    """A run of `steps` steps of the scene `then` with one of the scene `first` before it, in words; none where there
+    are too few."""
+    before = round(OPENING * steps)
+    return (f"{first}:{before}", f"{then}:{steps - before}") if 0 < before < steps else ()
 
 
 def stages_of(settings: Settings) -> list[Stage]:

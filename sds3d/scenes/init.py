@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.files import digest
 from sds3d.render.projection import facing
-from sds3d.scenes.splats_config import SHAPES, SplatsConfig
+from sds3d.scenes.first_file import unchanged
+from sds3d.scenes.scatter import areas, scatter
+from sds3d.scenes.splats_config import SplatsConfig
 from sds3d.scenes.strategy import raw
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 THIN = 0.3  # thickness of the discs over their width
 EDGE = 0.02  # colours from files are kept this far from 0 and 1, where the logit does not learn
-RUN_FILE = "asset.glb"  # the part of a finished run that another begins with
 Painter = Callable[[NDArray[np.integer], NDArray[np.float32]], NDArray[np.float32]]  # face, shares -> (P, 3) sRGB
 Parameters = dict[str, Tensor]  # a SplatScene's, before any optimiser has seen them
 
@@ -38,9 +38,7 @@ def of_file(config: SplatsConfig, generator: torch.Generator) -> Parameters:
     covered with at most, or just, `config.count` of them. UserError if the file is missing, unreadable or changed."""
     from sds3d.assets import LoadedMesh, load_asset
 
-    path = Path(config.init)
-    if config.init_digest and digest(path) != config.init_digest:
-        raise UserError(f"{path} is not the file this run started from: put that back, or start with sds3d generate")
+    path = unchanged(config.init, config.init_digest)
     if (points := _points(path)) is not None:
         return of_points(*points, config, generator)
     asset = load_asset(path)
@@ -48,20 +46,6 @@ def of_file(config: SplatsConfig, generator: torch.Generator) -> Parameters:
         return of_gaussians(asset, config)
     corners = asset.vertices[asset.faces]
     return of_surface(corners, lambda face, shares: asset.colors_at(face, shares)[:, :3], config, generator)
-
-
-def locate(init: str) -> Path:
-    """The file that `splats.init` means: itself, or the mesh of a finished run's folder. UserError if there is none."""
-    path = Path(init).expanduser().resolve()
-    if path.is_dir():
-        if not (path / RUN_FILE).is_file():
-            raise UserError(
-                f"splats.init: {path} holds no {RUN_FILE}; name a finished run that exported glb, or a file"
-            )
-        return path / RUN_FILE
-    if not path.is_file():
-        raise UserError(f"splats.init: there is no file {init}; choose {', '.join(SHAPES)}, a file or a run's folder")
-    return path
 
 
 def _ball(config: SplatsConfig, generator: torch.Generator) -> Parameters:
@@ -117,15 +101,10 @@ def of_surface(
     in the colours that `painter` tells for points given by face (P,) and shares of its corners (P, 3)."""
     triangles, n = torch.from_numpy(np.ascontiguousarray(corners)).double(), config.count
     normals = torch.linalg.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    area = normals.norm(dim=-1) / 2
-    total = float(area.sum())
+    total = float(areas(triangles).sum())
     if not total > 0:
         raise UserError("splats.init: there is no surface to begin with")
-    place = (torch.arange(n) + torch.rand(n, generator=generator)) / n * total
-    face = torch.searchsorted(area.cumsum(0), place.double()).clamp(max=len(area) - 1)
-    a, b = torch.rand(2, n, generator=generator)
-    a, b = torch.where(a + b > 1, 1 - a, a), torch.where(a + b > 1, 1 - b, b)  # the triangle half of the unit square
-    shares = torch.stack([1 - a - b, a, b], -1)
+    face, shares = scatter(triangles, n, generator)
     means = torch.einsum("pk,pkc->pc", shares.double(), triangles[face]).float()
     shape = _grey(means, 1.0, config.init_opacity, config, generator)
     width = max(config.spread * math.sqrt(total / n), 1e-4)

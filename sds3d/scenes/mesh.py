@@ -22,11 +22,15 @@ from sds3d.render.mesh_draw import Light, draw
 from sds3d.render.mesh_topology import bending, edges_of, laplacian
 from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
+from sds3d.scenes.first_file import unchanged
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
 from sds3d.scenes.tetra import Lattice, place
+from sds3d.scenes.thin import with_thin_parts
 
 REACH = 0.98  # the surface stays within this radius
 SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
+MARGIN = 0.01  # between that and what a file begins with
+INITS = ("splats", "grid", "ball")  # values of `init` that are no files
 Span = tuple[float, float]  # a value at the start and at the end of a run
 
 
@@ -34,6 +38,8 @@ Span = tuple[float, float]  # a value at the start and at the end of a run
 class MeshConfig:
     """The mesh scene. Spans are (start, end) of the run."""
 
+    init: str = "splats"  # what it begins as: a stage of splats or grid, a ball, or a file or finished run's folder
+    init_digest: str = ""  # of the file's content, filled in
     resolution: int = 40  # cells a side of the lattice
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
@@ -79,18 +85,23 @@ class MeshScene:
 
     @classmethod
     def create(cls, config: MeshConfig, device: torch.device | str, generator: torch.Generator) -> MeshScene:
-        """A new scene: a grey ball."""
-        return cls(config, device, generator)
+        """A new scene: the mesh of the file that `config.init` names, else a grey ball, as before a stage is taken."""
+        scene = cls(config, device, generator)
+        if config.init not in INITS:
+            corners, painter = of_file(config)
+            scene.start_from(corners, painter)
+        return scene
 
     def start_from(self, corners: NDArray[np.float32], painter: Painter) -> None:
-        """Take the closed surface of the triangles `corners` (F, 3, 3), within the unit ball, and the colours that
-        `painter` tells at points of it."""
+        """Take the surface of the triangles `corners` (F, 3, 3), within the unit ball, and the colours that `painter`
+        tells at points of it. What is thinner than a cell becomes a cell thick."""
         n, spacing = self.config.resolution, self.lattice.spacing
         grids = [
             signed_distance(corners, -BOUND + shift, spacing, side, 3 * spacing)
             for shift, side in ((0.0, n + 1), (spacing / 2, n))
         ]
-        self.start = torch.from_numpy(np.concatenate([g.ravel() for g in grids])).to(self.device)
+        solid = torch.from_numpy(np.concatenate([g.ravel() for g in grids])).to(self.device)
+        self.start = with_thin_parts(solid, self.lattice, corners)
         self.color.start_from(corners, painter)
 
     def cut(self) -> tuple[Cut, Tensor]:
@@ -213,6 +224,17 @@ class MeshScene:
         """Restore in place: optimisers keep their hold on the parameters."""
         for name, value in self.state_dict().items():
             value.copy_(state[name])
+
+
+def of_file(config: MeshConfig) -> tuple[NDArray[np.float32], Painter]:
+    """Triangles (F, 3, 3) of the mesh in the file `config.init`, within REACH, and its colours. UserError if the file
+    is missing, unreadable or changed, or holds Gaussians."""
+    from sds3d.assets import load_mesh
+
+    mesh = load_mesh(unchanged(config.init, config.init_digest))
+    longest = np.linalg.norm(mesh.vertices, axis=1).max()
+    corners = mesh.vertices[mesh.faces] * np.float32(min(1.0, (REACH - MARGIN) / longest))
+    return corners, lambda face, shares: mesh.colors_at(face, shares)[:, :3]
 
 
 def sign_entropy(values: Tensor) -> Tensor:

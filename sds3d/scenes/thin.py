@@ -1,0 +1,48 @@
+"""Parts of a surface that a lattice is too coarse for, made as wide as it can hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from sds3d.scenes.scatter import areas, scatter
+from sds3d.scenes.tetra import Lattice, place
+from sds3d.streams import stream
+
+LOST = 0.65  # of a cell: a part that is farther from the cut surface is not there (a cube's corner comes nearer)
+HALF = 0.6  # of a cell: half the width that it gets, so that lattice vertices are inside without a gap
+DENSE = 6  # points a side of a cell, so that the largest gap between random ones does not count
+MOST = 400_000  # points
+
+
+def with_thin_parts(distances: Tensor, lattice: Lattice, corners: NDArray[np.float32]) -> Tensor:
+    """Signed `distances` (n_vertices,) to the surface of triangles `corners` (F, 3, 3), less where that has parts which
+    the lattice does not show: sheets and rods thinner than a cell, with or without an inside."""
+    wanted, _ = _points(torch.from_numpy(np.ascontiguousarray(corners)), lattice)
+    cut = lattice.crossings(distances)
+    lost = wanted
+    if len(cut.faces):
+        shown, gap = _points(place(lattice.points, distances, cut)[cut.faces].cpu(), lattice)
+        away = cKDTree(shown).query(wanted, distance_upper_bound=4 * (lattice.spacing + gap))[0]
+        lost = wanted[away > LOST * lattice.spacing + 3 * gap]
+    if not len(lost):
+        return distances
+    points = lattice.points.cpu().numpy()
+    near = cKDTree(lost).query(points, distance_upper_bound=2 * lattice.spacing)[0].astype(np.float32)
+    return torch.minimum(distances, torch.from_numpy(near - HALF * np.float32(lattice.spacing)).to(distances))
+
+
+def _points(triangles: Tensor, lattice: Lattice) -> tuple[NDArray[np.float64], float]:
+    """(P, 3) points of a surface, MOST at most, and how much farther apart they are than DENSE a cell."""
+    triangles = triangles.double()
+    area = float(areas(triangles).sum())
+    step = lattice.spacing / DENSE
+    n = min(MOST, max(1, math.ceil(area / step**2)))
+    face, shares = scatter(triangles, n, stream(0, "thin parts"))
+    at = torch.einsum("pk,pkc->pc", shares.double(), triangles[face]).numpy()
+    return at, max(0.0, math.sqrt(area / n) - step)
