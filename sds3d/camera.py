@@ -92,17 +92,24 @@ def sample_cameras(
     elevation: tuple[float, float] = (-10.0, 50.0),
     fov: tuple[float, float] = (35.0, 45.0),
     zoom: tuple[float, float] = (1.0, 1.0),
+    group: int = 1,
 ) -> Cameras:
-    """n random cameras, azimuth stratified over the circle, the rest uniform; `zoom` multiplies the fitted distance."""
+    """n random cameras, azimuth stratified over the circle, the rest uniform; `zoom` multiplies the fitted distance.
+
+    Every `group` of them, which n is a multiple of, lie evenly around the object and share all but the azimuth.
+    """
+    groups = n // group
 
     def uniform(bounds: tuple[float, float]) -> Tensor:
-        return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(n, generator=generator)
+        return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(groups, generator=generator)
 
     offset = torch.rand(1, generator=generator)
-    jitter = torch.rand(n, generator=generator)
-    azimuth = ((torch.arange(n) + jitter) / n + offset) % 1.0 * 360.0
+    jitter = torch.rand(groups, generator=generator)
+    first = ((torch.arange(groups) + jitter) / groups + offset) % 1.0 * 360.0 / group
+    azimuth = (first[:, None] + torch.arange(group) * (360.0 / group)).flatten()
     fovs = uniform(fov)
-    return Cameras(azimuth, uniform(elevation), fovs, fit_distance(fovs) * uniform(zoom))
+    shared = (uniform(elevation), fovs, fit_distance(fovs) * uniform(zoom))
+    return Cameras(azimuth, *(values.repeat_interleave(group) for values in shared))
 
 
 def view_name(azimuth: float, elevation: float) -> str:

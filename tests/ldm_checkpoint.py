@@ -17,6 +17,8 @@ State = dict[str, Tensor]
 WHOLE = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "class_embedding.linear_1": "camera_embed.0",  # MVDream's
+    "class_embedding.linear_2": "camera_embed.2",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",

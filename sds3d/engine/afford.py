@@ -14,7 +14,7 @@ from sds3d.engine.distill import distill, prepare
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors import load_prior
-from sds3d.priors.base import Prior
+from sds3d.priors.base import Prior, views_per_object
 from sds3d.priors.speed import vae
 
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
@@ -62,7 +62,7 @@ def afford(settings: Settings, budget: Budget, device: torch.device, tell: Calla
     loading = time.perf_counter() - began
     while True:
         seconds, used = try_steps(settings, prior)
-        chosen = fit(settings, budget, seconds, used, loading, bool(vae(prior)))
+        chosen = fit(settings, budget, seconds, used, loading, bool(vae(prior)), views_per_object(prior))
         if chosen.views == settings.views and chosen.speed == settings.speed:
             break
         settings = chosen
@@ -74,24 +74,29 @@ def afford(settings: Settings, budget: Budget, device: torch.device, tell: Calla
     return chosen
 
 
-def fit(settings: Settings, budget: Budget, seconds: float, used: int, loading: float, has_vae: bool) -> Settings:
-    """The next settings to try where a step of these takes `seconds` and `used` bytes; the last have the same views."""
+def fit(
+    settings: Settings, budget: Budget, seconds: float, used: int, loading: float, has_vae: bool, together: int = 1
+) -> Settings:
+    """The next settings to try where a step of these takes `seconds` and `used` bytes; the last have the same views.
+    These stay a multiple of `together`, the views of an object that the prior looks at together."""
     if budget.bytes is not None and used > budget.bytes:
         if has_vae and not settings.speed.vae_checkpointing:
             return replace(settings, speed=replace(settings.speed, vae_checkpointing=True))
-        return _fewer_views(settings, f"{used / 1e9:.1f} GB")
+        return _fewer_views(settings, together, f"{used / 1e9:.1f} GB")
     if budget.seconds is None:
         return settings
     steps = int(SLACK * (budget.seconds - loading - ASIDE) / seconds)
     if steps < min(FEWEST, settings.steps):
-        return _fewer_views(settings, f"{FEWEST * seconds / SLACK + loading + ASIDE:.0f} s for {FEWEST} steps")
+        takes = f"{FEWEST * seconds / SLACK + loading + ASIDE:.0f} s for {FEWEST} steps"
+        return _fewer_views(settings, together, takes)
     return replace(settings, steps=min(steps, settings.steps))
 
 
-def _fewer_views(settings: Settings, takes: str) -> Settings:
-    if settings.views == 1:
-        raise UserError(f"--budget is too small: one view a step takes {takes}; give more or choose a smaller prior")
-    return replace(settings, views=settings.views // 2)
+def _fewer_views(settings: Settings, together: int, takes: str) -> Settings:
+    if settings.views <= together:
+        views = "one view" if together == 1 else f"{together} views"
+        raise UserError(f"--budget is too small: {views} a step takes {takes}; give more or choose a smaller prior")
+    return replace(settings, views=max(1, settings.views // (2 * together)) * together)
 
 
 def try_steps(settings: Settings, prior: Prior) -> tuple[float, int]:

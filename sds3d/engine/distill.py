@@ -37,7 +37,7 @@ from sds3d.engine.setup import (
 from sds3d.errors import UserError
 from sds3d.guidance import Context, Objective
 from sds3d.guidance.critic import LoraCritic
-from sds3d.priors.base import Prior
+from sds3d.priors.base import Prior, views_per_object
 from sds3d.priors.speed import configure, with_relief
 from sds3d.scenes.base import Frame, Scene
 from sds3d.streams import stream
@@ -83,6 +83,11 @@ class Distiller:
     step: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
     failures: int = 0
+
+    @property
+    def together(self) -> int:
+        """Views of an object that the prior looks at together."""
+        return views_per_object(self.prior)
 
     @property
     def size(self) -> int:
@@ -155,7 +160,8 @@ def probe_largest(run: Distiller) -> None:
     largest = max(pixels for _, pixels in run.sizes)
     if largest == run.size:
         return
-    cameras, white = draw_cameras(run.settings, 0).to(run.scene.device), torch.ones(run.settings.views, 3)
+    white = torch.ones(run.settings.views, 3)
+    cameras = draw_cameras(run.settings, 0, run.together).to(run.scene.device)
     image = run.scene.render(cameras, largest, white.to(run.scene.device)).rgb
     image.backward(torch.zeros_like(image))
     run.optimizers.zero_grad()
@@ -165,10 +171,10 @@ def _step(run: Distiller) -> Record:
     settings, step, meter = run.settings, run.step, run.meter
     progress = step / settings.steps
     meter.start()
-    cameras = draw_cameras(settings, step).to(run.scene.device)
-    background = draw_background(settings, step, run.background).to(run.scene.device)
+    cameras = draw_cameras(settings, step, run.together).to(run.scene.device)
+    background = draw_background(settings, step, run.background, run.together).to(run.scene.device)
     conds = run.conditions.at(cameras, background)
-    fraction = draw_times(settings, progress, step)
+    fraction = draw_times(settings, progress, step, run.together)
     t = run.prior.schedule.timestep(fraction).to(run.prior.device)
     meter.lap("rest")
 
@@ -234,27 +240,28 @@ def _update(run: Distiller, frame: Frame, context: Context, progress: float) -> 
     return critic_loss
 
 
-def draw_cameras(settings: Settings, step: int) -> Cameras:
+def draw_cameras(settings: Settings, step: int, together: int = 1) -> Cameras:
+    """A step's cameras; `together` views of an object, one after the other, lie evenly around it."""
     c = settings.camera
-    return sample_cameras(settings.views, stream(settings.seed, "camera", step), c.elevation, c.fov, c.zoom)
+    return sample_cameras(settings.views, stream(settings.seed, "camera", step), c.elevation, c.fov, c.zoom, together)
 
 
-def draw_background(settings: Settings, step: int, policy: str) -> Tensor:
-    """(B, 3) sRGB: white, or for a share of the views a uniform grey or colour ("grey", "random")."""
-    views = settings.views
+def draw_background(settings: Settings, step: int, policy: str, together: int = 1) -> Tensor:
+    """(B, 3) sRGB: white, or for a share of the views a uniform grey or colour ("grey", "random"), the same for the
+    `together` views of an object."""
     if policy == "white":
-        return torch.ones(views, 3)
-    generator = stream(settings.seed, "background", step)
-    chosen = torch.rand(views, 1, generator=generator) < settings.random_background
-    colour = torch.rand(views, 1 if policy == "grey" else 3, generator=generator).expand(views, 3)
-    return torch.where(chosen, colour, torch.ones(views, 3))
+        return torch.ones(settings.views, 3)
+    generator, objects = stream(settings.seed, "background", step), settings.views // together
+    chosen = torch.rand(objects, 1, generator=generator) < settings.random_background
+    colour = torch.rand(objects, 1 if policy == "grey" else 3, generator=generator).expand(objects, 3)
+    return torch.where(chosen, colour, torch.ones(objects, 3)).repeat_interleave(together, 0)
 
 
-def draw_times(settings: Settings, progress: float, step: int) -> Tensor:
-    """(B,) shares of T."""
+def draw_times(settings: Settings, progress: float, step: int, together: int = 1) -> Tensor:
+    """(B,) shares of T, the same for the `together` views of an object."""
     time = settings.time.weakened(settings.strength)
-    n = settings.views if time.per == "view" else 1
-    return time.sample(progress, n, stream(settings.seed, "time", step)).expand(settings.views)
+    n = settings.views // together if time.per == "view" else 1
+    return time.sample(progress, n, stream(settings.seed, "time", step)).repeat_interleave(settings.views // n)
 
 
 def _numbers(

@@ -28,6 +28,7 @@ class Counter:
     """A prior that knows nothing, and how many rows it was asked for at once. Its network is there to be adapted."""
 
     capabilities: frozenset[str]
+    views_per_object: int = 1
     name: str = "counter"
     size: int = SIZE
     device: torch.device = torch.device("cpu")
@@ -60,10 +61,11 @@ class Counter:
         return x_t / sigma + rest
 
 
-def count(settings: Settings, capabilities: frozenset[str]) -> tuple[float, int]:
+def count(settings: Settings, capabilities: frozenset[str], together: int = 1) -> tuple[float, int]:
     """(evaluations a step on average, rows of the largest batch) of these settings, by running a few steps without a
-    real prior. Raises UserError where the settings lack what their guidance needs."""
-    prior = Counter(capabilities)
+    real prior, which would look at `together` views of an object at once. Raises UserError where the settings lack what
+    their guidance needs."""
+    prior = Counter(capabilities, together)
     run = prepare(replace(settings, steps=TRIAL, size=SIZE), prior)
     try:
         records = list(distill(run))

@@ -29,6 +29,7 @@ from sds3d.priors import ORACLE, PRIORS, find_folder, is_here, references_of
 from sds3d.priors.diffusion import precisions
 from sds3d.priors.folder import family_of, inspect
 from sds3d.priors.part import Part
+from sds3d.priors.speed import configure
 
 PROMPT = "a red chair"
 TRIAL_SIZE, TRIAL_VIEWS = 128, 4  # pixels and views that are rendered to see what the scene costs
@@ -92,8 +93,9 @@ def forecast(
     symbolic = symbolic_prior(folder, parts, dtypes)
     grown = [pixels for _, pixels in parse_milestones(settings.milestones)]
     size = max(grown, default=settings.size or symbolic.size)
-    evaluations, rows = count(settings, symbolic.capabilities)
-    predicting, encoding = prediction_cost(symbolic, rows), encoding_cost(symbolic, settings.views, size)
+    evaluations, rows = count(settings, symbolic.capabilities, symbolic.views_per_object)
+    configure(symbolic, replace(settings.speed, compile="off"))
+    predicting, (encoding, held) = prediction_cost(symbolic, rows), encoding_cost(symbolic, settings.views, size)
     step = predicting * (evaluations / rows) + encoding
     scene_seconds, scene_bytes = scene_cost(settings, size, device)
     resident = [part for part in parts if not part.name.startswith(TEXTS)]
@@ -105,7 +107,7 @@ def forecast(
         precision={part.name: str(dtypes[part.name]).removeprefix("torch.") for part in parts if part.parameters},
         weights=sum(_bytes(part, dtypes) for part in resident),
         encoders=sum(_bytes(part, dtypes) for part in encoders),
-        activations=max(predicting.peak, encoding.peak),
+        activations=max(held + predicting.peak, encoding.peak),
         scene=scene_bytes,
         base=int(CONTEXT) if device.type == "cuda" else resident_memory() + int(LIBRARIES),
         evaluations=evaluations,

@@ -11,7 +11,7 @@ from sds3d.camera import orbit
 from sds3d.engine.conditions import Conditions
 from sds3d.errors import UserError
 from sds3d.guidance.paths import ddim_step
-from sds3d.priors.base import Cond, Prior
+from sds3d.priors.base import Cond, Prior, views_per_object
 from sds3d.streams import stream
 
 
@@ -67,19 +67,26 @@ def imagine(
     """(rows, views, 3, H, W) sRGB: each row shares one noise across the views around the object, from azimuth `start`.
 
     Priors that take a camera get it, with guidance of its own by `camera_cfg`; the others are told the view in words.
-    Raises UserError where guidance by the camera is asked of one of them.
+    A prior that looks at several views of an object together gets them so, with a noise of its own for each.
+    Raises UserError where guidance by the camera is asked of a prior without one, and for views that make no objects.
     """
+    together = views_per_object(prior)
+    if views % together:
+        raise UserError(
+            f"prior {prior.name!r} draws {together} views of an object together: give a multiple as --views"
+        )
     if camera_cfg and "camera" not in prior.capabilities:
         raise UserError(f"prior {prior.name!r} takes no camera: leave the camera's guidance out")
-    ring = orbit(views, elevation, start=start)
+    order = torch.arange(views).view(together, -1).T.flatten()  # `together` in a row lie evenly around the object
+    ring = orbit(views, elevation, start=start)[order]
     cameras = ring[torch.arange(views).repeat(rows)]
     white = torch.ones(len(cameras), 3, device=prior.device)
     names = ("pos", "null", "critic_marg") if camera_cfg else ("pos", "null")
     conds = Conditions(prior, prompt, "", names).at(cameras.to(prior.device), white)
     shape = prior.encode(torch.zeros(1, 3, prior.size, prior.size, device=prior.device)).shape[1:]
-    noise = torch.randn((rows, 1, *shape), generator=stream(seed, "imagine"))
+    noise = torch.randn((rows, 1 if together == 1 else views, *shape), generator=stream(seed, "imagine"))
     noise = noise.expand(rows, views, *shape).reshape(rows * views, *shape)
     generator = stream(seed, "imagine-steps")
     unseen = conds.get("critic_marg")
     x = sample(prior, conds["pos"], conds["null"], noise, generator, steps, cfg, eta, progress, unseen, camera_cfg)
-    return prior.decode(x).unflatten(0, (rows, views)).cpu()
+    return prior.decode(x).unflatten(0, (rows, views))[:, order.argsort().to(x.device)].cpu()

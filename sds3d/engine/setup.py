@@ -17,7 +17,7 @@ from sds3d.engine.stages import stage_at, stage_settings
 from sds3d.errors import UserError
 from sds3d.files import digest
 from sds3d.guidance.critic import LoraCritic
-from sds3d.priors.base import Prior
+from sds3d.priors.base import Prior, views_per_object
 from sds3d.scenes import SCENES
 from sds3d.scenes.base import Scene
 from sds3d.scenes.splats_config import SHAPES
@@ -71,6 +71,12 @@ def check_prior(settings: Settings, prior: Prior) -> None:
         raise UserError(f"prior {prior.name!r} was loaded without the ControlNet: leave control out here")
     if settings.ip_adapter and "image" not in prior.capabilities:
         raise UserError(f"prior {prior.name!r} was loaded without the IP-Adapter: leave ip_adapter out here")
+    together = views_per_object(prior)
+    looks = f"prior {prior.name!r} looks at {together} views of an object together"
+    if settings.views % together:
+        raise UserError(f"{looks}: give a multiple of {together} as --views, not {settings.views}")
+    if together > 1 and any(name.startswith("view:") for name in settings.objective.needs()):
+        raise UserError(f"{looks}, all with their own cameras: leave perp_neg out, it wants the same view of each")
 
 
 def load_source(settings: Settings, device: torch.device) -> Scene:

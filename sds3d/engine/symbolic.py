@@ -14,7 +14,7 @@ from sds3d.engine.tally import Cost, FusedAttention, Tally
 from sds3d.priors.base import Cond
 from sds3d.priors.diffusion import DiffusionPrior
 from sds3d.priors.folder import family_of, load_parts, read_configs
-from sds3d.priors.part import Part, read_json
+from sds3d.priors.part import MINILM, Part, read_json
 
 META = torch.device("meta")
 
@@ -23,7 +23,7 @@ def symbolic_prior(folder: Path, parts: list[Part], dtypes: Mapping[str, torch.d
     """The prior of a model folder or file, of tensors without content; nothing of the weights is read."""
     tokenizers = [part for part in parts if part.name.startswith("tokenizer")]
     components: dict[str, Any] = load_parts(folder, tokenizers, {})
-    own = next((part for part in parts if part.module.startswith("sds3d.priors.")), None)
+    own = next((part for part in parts if part.module == MINILM), None)
     modules = [part for part in parts if part not in tokenizers and part is not own]
     classes = {part.name: getattr(importlib.import_module(part.module), part.cls) for part in modules}
     with META:
@@ -62,10 +62,12 @@ def prediction_cost(prior: DiffusionPrior, rows: int) -> Cost:
     return tally.cost
 
 
-def encoding_cost(prior: DiffusionPrior, views: int, size: int) -> Cost:
-    """Of encoding `views` pictures of `size` pixels and of the gradient through it."""
+def encoding_cost(prior: DiffusionPrior, views: int, size: int) -> tuple[Cost, int]:
+    """Of encoding `views` pictures of `size` pixels and of the gradient through it; and the bytes that wait for the
+    gradient while the network predicts."""
     rgb = torch.rand(views, 3, size, size, device=META, requires_grad=True)
     with Tally() as tally, FusedAttention(tally):
         x = prior.encode(rgb)
+        held = tally.alive
         torch.autograd.grad(x, rgb, torch.ones_like(x))
-    return tally.cost
+    return tally.cost, held

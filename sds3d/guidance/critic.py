@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sds3d.errors import UserError
 from sds3d.guidance.base import q_sample
 from sds3d.guidance.lora import Adapter
-from sds3d.priors.base import Cond, Prior
+from sds3d.priors.base import Cond, Prior, views_per_object
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,12 @@ class LoraCritic:
                 }
 
     def _update(self, x: Tensor, cond: Cond, generator: torch.Generator) -> Tensor:
-        schedule = self.prior.schedule
-        t = torch.randint(schedule.steps, (len(x),), generator=generator).to(x.device)
+        schedule, together = self.prior.schedule, views_per_object(self.prior)
+        objects = len(x) // together
+        t = torch.randint(schedule.steps, (objects,), generator=generator).repeat_interleave(together).to(x.device)
         noise = torch.randn(x.shape, generator=generator).to(x)
         state = q_sample(x, t, noise, schedule)
-        drop = torch.rand(len(x), generator=generator) < self.config.camera_dropout
+        drop = torch.rand(objects, generator=generator).repeat_interleave(together) < self.config.camera_dropout
         with torch.enable_grad(), self._adapted():
             error = self.prior.predict(state.z, t, self._encode_camera(_forget_camera(cond, drop))) - noise
             loss = error.square().sum() / len(x)  # summed, not averaged: gradients of a usable size in half precision

@@ -24,7 +24,7 @@ from sds3d.files import replacing
 from sds3d.guidance.base import Context, q_sample
 from sds3d.guidance.paths import ddim_step
 from sds3d.guidance.tensors import denoised
-from sds3d.priors.base import Cond, Prior
+from sds3d.priors.base import Cond, Prior, views_per_object
 from sds3d.schedule import Schedule
 from sds3d.streams import stream
 
@@ -90,7 +90,13 @@ def corrective(c: Context) -> Corrective:
 
 
 def find(prior: Prior, shape: tuple[int, int, int], recipe: Recipe) -> Corrective:
-    """From the cache folder, or trained (and put there)."""
+    """From the cache folder, or trained (and put there). UserError for a prior that looks at several views together."""
+    together = views_per_object(prior)
+    if together > 1:
+        raise UserError(
+            f"lmc_sds learns from single views, but prior {prior.name!r} looks at {together} of an object together: "
+            "choose another guidance"
+        )
     from safetensors.torch import load_file, save_file
 
     path = cache_folder() / f"corrective-{fingerprint(prior, shape, recipe)}.safetensors"

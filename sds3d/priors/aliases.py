@@ -56,6 +56,12 @@ PRIORS: dict[str, Source] = {
         licence="OpenRAIL++",
         gigabytes=13.9,
     ),
+    "mvdream": Source(
+        "MVDream on Stable Diffusion 2.1, four views of an object at once, 256x256",
+        repos=("ashawkey/mvdream-sd2.1-diffusers", "dylanebert/mvdream"),
+        licence="OpenRAIL",
+        gigabytes=2.6,
+    ),
     "if": Source(
         "DeepFloyd IF stage I, XL, 64x64 pixels",
         repos=("DeepFloyd/IF-I-XL-v1.0",),

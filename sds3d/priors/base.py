@@ -82,7 +82,10 @@ def _cat_or_nan(parts: list[Tensor | None], conds: list[Cond]) -> Tensor | None:
 
 
 class Prior(Protocol):
-    """A frozen text-to-image diffusion model over x: pixels in [-1, 1] or scaled VAE latents."""
+    """A frozen text-to-image diffusion model over x: pixels in [-1, 1] or scaled VAE latents.
+
+    One that denoises several views of an object together says so (`views_per_object`).
+    """
 
     @property
     def name(self) -> str: ...
@@ -134,3 +137,11 @@ class Prior(Protocol):
         `Cond.cat`; the guidance evaluator does that.
         """
         ...
+
+
+def views_per_object(prior: Prior) -> int:
+    """How many views of an object, one row after the other, the prior denoises together; 1 for most priors.
+
+    Their cameras share the elevation and lie evenly around the object, and they are at one noise level.
+    """
+    return int(getattr(prior, "views_per_object", 1))

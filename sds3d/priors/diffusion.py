@@ -41,6 +41,8 @@ class DiffusionPrior:
         """`texts` stands for the text encoders, which then need not be among the components."""
         self.device, self.name, self.family = torch.device(device), name, family
         self.network: Any = frozen(components[family.network], self.device)
+        family.prepare(self.network)
+        self.views_per_object = family.views
         self.dtype = _widest(self.network)
         self.noising = family.noising(components).to(self.device)
         self.schedule = self.noising.schedule
@@ -49,6 +51,7 @@ class DiffusionPrior:
         self.size = self.codec.size
         self.around: list[Around] = []  # from the innermost
         self.batch, self.largest = 0, 0  # most rows in a forward (0: all), and the most there were
+        self.replays = False  # whether CUDA graphs are replayed, which write each answer over the last one
         self._texts = texts or one_by_one(family.encode_text(components, self.device))
         self._states: dict[str, Cond] = {}  # by prompt
         self.capabilities = family.capabilities(self.network) | {"lora"}
@@ -106,7 +109,12 @@ class DiffusionPrior:
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """eps (B, C, h, w) float32 of one batched forward, or of several where `batch` says so; t (B,) integer
-        timesteps."""
+        timesteps. Where `views_per_object` says so, B is a multiple of it: the views of one object after another's."""
+        if len(x_t) % self.views_per_object:
+            raise UserError(
+                f"prior {self.name!r} looks at {self.views_per_object} views of an object together and was shown "
+                f"{len(x_t)}: choose another prior for this"
+            )
         self.largest = max(self.largest, len(x_t))
         return in_batches(self._predict, x_t, t, cond, self.batch)
 
@@ -116,8 +124,10 @@ class DiffusionPrior:
         cond, network = cond.to(self.device, self.dtype), self.network
         for around in self.around:
             network = around(network, cond)
+        if self.replays:
+            torch.compiler.cudagraph_mark_step_begin()
         output = self.family.forward(network, x.to(self.dtype), times, cond)
-        return self.noising.eps(output, x_t, t)
+        return self.noising.eps(output.clone() if self.replays else output, x_t, t)
 
 
 def one_by_one(encode: TextEncoder) -> Callable[[Sequence[str]], list[Cond]]:

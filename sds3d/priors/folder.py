@@ -19,7 +19,7 @@ from sds3d.errors import UserError
 from sds3d.priors import single_file
 from sds3d.priors.families import FAMILIES, Family, supported
 from sds3d.priors.hub_files import Weights, prefer, weight_sets
-from sds3d.priors.part import Part, first_line, present, read_json
+from sds3d.priors.part import MINILM, Part, first_line, present, read_json
 
 LIBRARIES = ("diffusers", "transformers", "sds3d")
 NETWORKS = ("unet", "transformer")  # components that denoise, in the order in which they are looked for
@@ -82,9 +82,9 @@ def family_of(folder: Path) -> Family:
     if name is None:
         raise _not_supported(folder, index, f"has no {' or '.join(NETWORKS)}")
     library, cls = index[name]
-    _allowed(folder, name, library)
     families = [f for f in FAMILIES.get(cls, ()) if f.network == name and (library, cls) in f.classes[name]]
     if not families:
+        _allowed(folder, name, library)
         raise _not_supported(folder, index, f"has a {name} of class {cls}")
     config = read_json(folder / name / "config.json", folder)
     for family in families:
@@ -111,7 +111,7 @@ def load_part(part: Part, dtype: torch.dtype | None = None) -> Any:
     """Import the part's class and load it. No network access, no pickle, no code from the folder."""
     cls = getattr(importlib.import_module(part.module), part.cls)
     try:
-        if part.module.startswith("sds3d.priors."):
+        if part.module == MINILM:
             return cls.from_pretrained(part.folder)
         if part.name.startswith("tokenizer"):
             return cls.from_pretrained(str(part.folder), local_files_only=True)
@@ -162,8 +162,8 @@ def _allowed(folder: Path, name: str, library: str) -> None:
 
 def _part(folder: Path, name: str, library: str, cls: str, classes: Mapping[tuple[str, str], str]) -> Part:
     """The checked part `name` of the folder."""
-    _allowed(folder, name, library)
     if (library, cls) not in classes:
+        _allowed(folder, name, library)
         raise UserError(f"{folder} has a {name} of class {cls}, which sds3d cannot use: it reads {supported()}")
     module = classes[library, cls]
     home = folder / name
@@ -173,7 +173,7 @@ def _part(folder: Path, name: str, library: str, cls: str, classes: Mapping[tupl
         _tokenizer_files(home, folder)
         return Part(name, cls, module, home)
     read_json(home / "config.json", folder)
-    if library == "sds3d.priors.minilm":
+    if library == MINILM:
         return Part(name, cls, module, home)
     return _network(name, cls, module, home, weights_of(home, CONVERT.format(folder, "diffusers", "DiffusionPipeline")))
 

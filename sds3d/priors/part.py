@@ -9,6 +9,8 @@ from typing import Any
 
 from sds3d.errors import UserError
 
+MINILM = "sds3d.priors.minilm"  # the module of the text encoder that comes from a package
+
 
 @dataclass(frozen=True)
 class Part:

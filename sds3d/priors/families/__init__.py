@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sds3d.priors.families import deepfloyd, embedded, flux, pixart, sana, sd, sd3, sdxl
+from sds3d.priors.families import deepfloyd, embedded, flux, mvdream, pixart, sana, sd, sd3, sdxl
 from sds3d.priors.families.base import Family
 
 # Class in model_index.json -> families, asked in this order whether a model is theirs.
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "EigenDenoiser": (embedded.FAMILY,),
-    "UNet2DConditionModel": (sdxl.FAMILY, deepfloyd.FAMILY, sd.FAMILY),
+    "UNet2DConditionModel": (sdxl.FAMILY, deepfloyd.FAMILY, mvdream.FAMILY, sd.FAMILY),
+    "MultiViewUNetModel": (mvdream.FAMILY,),
     "SD3Transformer2DModel": (sd3.FAMILY,),
     "FluxTransformer2DModel": (flux.FAMILY,),
     "PixArtTransformer2DModel": (pixart.SIGMA, pixart.ALPHA),

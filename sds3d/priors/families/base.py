@@ -61,6 +61,8 @@ class Family:
     capabilities: Callable[[Any], frozenset[str]] = lambda network: frozenset()
     note: Callable[[Any], str] = lambda network: ""  # what a user of that network should know, in one line
     lora: str = ""  # the mixin in diffusers.loaders that reads LoRAs for this family; "": there are none
+    views: int = 1  # of an object that the network denoises together
+    prepare: Callable[[Any], None] = lambda network: None  # changes a loaded network in place, to what `forward` wants
     # Components, device -> image-prompt tokens (B, M, D) of (B, 3, H, W) sRGB in [0, 1], or of None as in Prior.image.
     encode_image: Callable[[Components, torch.device], Callable[[Tensor | None], Tensor]] | None = None
 
