@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import trimesh
 from prior_helpers import WIDTH, noise, write_sd_folder
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+from sds3d.bench import compare
 from sds3d.cli.app import app
 from sds3d.engine import generate as engine
 from sds3d.engine.resolve import resolve
@@ -93,11 +95,18 @@ def sds3d(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+def sets(**settings: object) -> list[str]:
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
 def gradient(folder: Path, out: Path, *flags: str) -> float:
     """The first step's gradient of a run of the command."""
-    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     command = ["generate", "a red zzcorgi", "--scene", "splats", "--guidance", "sds", "--prior", str(folder)]
-    result = sds3d(*command, *tiny, "--out", str(out), *flags)
+    return first_gradient(out, *command, *sets(**SMALL), *flags)
+
+
+def first_gradient(out: Path, *command: str) -> float:
+    result = sds3d(*command, "--out", str(out))
     assert result.exit_code == 0, result.output
     (run,) = out.iterdir()
     return float(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["stats"]["gradient"])
@@ -125,3 +134,50 @@ def test_imagine_takes_both(tmp_path: Path) -> None:
     assert len(set(pictures)) == 3
     refused = sds3d(*command, "--textual-inversion", f"{word}:zzcat", "--out", str(tmp_path))
     assert refused.exit_code == 2 and "does not have the word 'zzcat'" in refused.stderr
+
+
+def test_texture_takes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "present", lambda *arguments: None)
+    folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
+    word = str(write_word(tmp_path / "zzcorgi.safetensors"))
+    box = tmp_path / "box.glb"
+    trimesh.creation.box().export(box)
+    command = ["texture", str(box), "a red zzcorgi", "--guidance", "sds", "--prior", str(folder)]
+    tiny = sets(**{key: value for key, value in SMALL.items() if key not in ("splats.count", "formats")})
+    seen = [
+        first_gradient(tmp_path / str(i), *command, *tiny, *flags)
+        for i, flags in enumerate([[], ["--lora", f"{lora}:2"], ["--textual-inversion", word]])
+    ]
+    assert min(abs(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 1e-4 * seen[0]
+
+
+def test_compare_takes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by the variance of a gradient, which is that of the same draws."""
+    monkeypatch.setattr(compare, "DRAWS", 2)
+    folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
+    word = str(write_word(tmp_path / "zzcorgi.safetensors"))
+    command = ["compare", "a red zzcorgi", "--guidance", "sds", "--budget", "evals:2", "--prior", str(folder)]
+    command += sets(**{"views": 1, "splats.count": 60})
+    seen = []
+    for i, flags in enumerate([[], ["--lora", f"{lora}:2", "--textual-inversion", word]]):
+        result = sds3d(*command, *flags, "--out", str(tmp_path / str(i)))
+        assert result.exit_code == 0, result.output
+        (report,) = (tmp_path / str(i)).glob("*/compare.json")
+        seen.append(json.loads(report.read_text())["rows"][0]["variance"])
+    assert seen[1] != pytest.approx(seen[0], rel=1e-3)
+
+
+def test_bench_quality_draws_with_the_lora_and_refuses_words(tmp_path: Path) -> None:
+    folder, lora = write_sd_folder(tmp_path / "sd"), str(write_lora(tmp_path / "x.safetensors"))
+    (tmp_path / "one.txt").write_text("a red chair\n")
+    command = ["bench", "quality", "--samples-only", "--prompts", str(tmp_path / "one.txt"), "--sample-steps", "1"]
+    command += ["--prior", str(folder), "--out", str(tmp_path / "out")]
+    for flags in ([], ["--lora", f"{lora}:4"]):
+        result = sds3d(*command, *flags)
+        assert result.exit_code == 0, result.output
+    assert len({file.read_bytes() for file in (tmp_path / "out/results").glob("*.png")}) == 2
+    report = json.loads((tmp_path / "out/quality.json").read_text())
+    assert f"--set lora={lora}:4" in report["command"]
+    for flags in (["--set", "textual_inversion=x"], ["--control", str(tmp_path)]):
+        refused = sds3d(*command, *flags)
+        assert refused.exit_code == 2 and "out" in refused.stderr and refused.stderr.count("\n") == 1

@@ -281,3 +281,14 @@ def test_generate_and_resume(
         (run,) = (tmp_path / str(i)).iterdir()
         firsts.append(gradients(run)[0])
     assert min(abs(a - b) for i, a in enumerate(firsts) for b in firsts[:i]) > 1e-4 * abs(firsts[0])
+
+
+def test_bench_step_measures_through_it(models: dict[str, tuple[Path, Path]]) -> None:
+    model, control = models["sd"]
+    words = ["bench", "step", "--scene", "splats", "--guidance", "sds", "--steps", "1", "--warmup", "0"]
+    words += ["--set", "views=1", "--set", "splats.count=60", "--control", str(control)]
+    done = sds3d(*words, "--prior", str(model), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)[0]["prior_only"] > 0
+    refused = sds3d(*words, "--prior", "sd15-random")
+    assert refused.exit_code == 2 and "made for another model than 'sd15-random'" in refused.stderr

@@ -24,6 +24,7 @@ from sds3d.engine.system import hardware, versions
 from sds3d.errors import UserError, unknown
 from sds3d.files import write_bytes
 from sds3d.guidance import GUIDANCE
+from sds3d.priors import load_prior
 from sds3d.priors.base import Prior
 from sds3d.prompts import slug
 from sds3d.view.pictures import frames, tile, to_pixels
@@ -73,9 +74,28 @@ class Contest:
     budget: Budget | None = None  # None: what sds takes by the preset
 
     def settings(self, guidance: str, seed: int = 0) -> Settings:
-        """The preset and the overrides that concern this objective."""
-        mine = {k: v for k, v in self.overrides.items() if k.partition(".")[0] not in set(GUIDANCE) - {guidance}}
-        return resolve(self.prompt, {**mine, "guidance": guidance, "seed": seed}, self.preset)
+        """The preset and the overrides that concern this objective. An IP-Adapter is around the prior already, and only
+        some of the objectives look at its picture."""
+        mine = {k: v for k, v in self.overrides.items() if k not in ("ip_adapter", "image_encoder")}
+        return settings_of(self.prompt, mine, self.preset, guidance, seed)
+
+
+def settings_of(
+    prompt: str, overrides: Mapping[str, Any], preset: str | None, guidance: str, seed: int = 0
+) -> Settings:
+    """Without the options of other objectives."""
+    mine = {k: v for k, v in overrides.items() if k.partition(".")[0] not in set(GUIDANCE) - {guidance}}
+    return resolve(prompt, {**mine, "guidance": guidance, "seed": seed}, preset)
+
+
+def load_for(
+    prompt: str, names: Sequence[str], overrides: Mapping[str, Any], preset: str | None, device: torch.device
+) -> Prior:
+    """The prior of the overrides, changed by the files that they name. UserError where there is an IP-Adapter and none
+    of the objectives called `names` looks at a picture."""
+    looking = [name for name in names if "image" in GUIDANCE[name]().needs()]
+    settings = settings_of(prompt, overrides, preset, (looking or list(names))[0])
+    return load_prior(settings.prior, device, **settings.changes)
 
 
 def compare(contest: Contest, names: Sequence[str], out: Path, listener: Listener) -> tuple[list[Row], Path]:

@@ -18,6 +18,8 @@ from sds3d.bench.scores import Verdict
 from sds3d.bench.shots import Album, Shot, fingerprint
 from sds3d.bench.targets import LISTS, QUICK, Target, Vocabulary, everything, load_targets, spread
 from sds3d.engine.interrupt import polite_stop
+from sds3d.engine.resolve import resolve
+from sds3d.engine.settings import Settings
 from sds3d.engine.system import hardware, versions
 from sds3d.errors import UserError
 from sds3d.priors import ORACLE, find_folder, load_prior
@@ -26,6 +28,8 @@ from sds3d.prompts import slug
 from sds3d.view.sheet import write_png
 
 ROWS = 50  # prompts on a contact sheet
+# Settings that change the prior, for samples and scenes alike.
+CHANGES = ("lora", "control", "control_kind", "control_scale", "ip_adapter", "image_encoder", "image")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,10 @@ class Request:
             raise UserError("name a guidance and a scene, or ask for --samples-only")
         if self.samples_only and self.vary:
             raise UserError("--vary is for scenes: with --samples-only, vary --cfg")
+        if self.samples_only and "control" in self.sets:
+            raise UserError("a ControlNet sees scenes: leave --control out, or --samples-only")
+        if "textual_inversion" in self.sets:
+            raise UserError("the prompts of a bench are fixed, and have no new words: leave textual_inversion out")
 
     @property
     def command(self) -> str:
@@ -76,7 +84,7 @@ class Request:
         for flag, name in singles.items():
             if getattr(self, name) != getattr(default, name):
                 words += [flag, str(getattr(self, name))]
-        words += [word for key, value in self.sets.items() for word in ("--set", f"{key}={value}")]
+        words += [word for key, value in self.sets.items() for word in ("--set", f"{key}={_said(value)}")]
         words += [word for choice in self.vary for word in ("--vary", choice)]
         return shlex.join(words)
 
@@ -94,8 +102,9 @@ def bench(request: Request, out: Path, device: torch.device, listener: Listener,
     """
     probe = load_probe(device, request.probe)
     words = Vocabulary(probe.nouns, probe.known, probe.fronted)
-    plan = Bench(entrants(request), targets(request, words), request.seeds, weights(request.prior))
-    prior = functools.cache(lambda: load_prior(request.prior, device))
+    chosen = prior_settings(request)
+    plan = Bench(entrants(request), targets(request, words), request.seeds, weights(chosen))
+    prior = functools.cache(lambda: load_prior(chosen.prior, device, **chosen.changes))
     listener.note(f"{len(plan.units())} results: {len(plan.targets)} prompts, {len(plan.contestants)} ways, {out}")
     verdicts, shots = _hold(plan, prior, probe, Album(out / "results"), listener, force)
     report = {
@@ -111,9 +120,22 @@ def bench(request: Request, out: Path, device: torch.device, listener: Listener,
     return report
 
 
-def weights(prior: str) -> str:
+def _said(value: Any) -> str:
+    """A setting's value as --set takes it."""
+    return ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def prior_settings(request: Request) -> Settings:
+    """Which prior is meant, and which files change it."""
+    mine = {key: value for key, value in request.sets.items() if key in CHANGES}
+    guidance = next(iter(request.guidances), Settings.guidance)
+    return resolve("x", {**mine, "prior": request.prior, "guidance": guidance}, request.preset)
+
+
+def weights(chosen: Settings) -> str:
     """What tells this prior from another of the same name."""
-    return prior if prior.startswith(ORACLE) else fingerprint(find_folder(prior))
+    prior = chosen.prior
+    return "+".join([prior if prior.startswith(ORACLE) else fingerprint(find_folder(prior)), *chosen.lora_digests])
 
 
 def entrants(request: Request) -> list[Contestant]:

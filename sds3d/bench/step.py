@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -15,7 +15,8 @@ from sds3d.engine.meter import PARTS
 from sds3d.engine.resolve import resolve
 from sds3d.engine.system import hardware, versions
 from sds3d.engine.throughput import now
-from sds3d.priors import load_prior
+from sds3d.errors import UserError
+from sds3d.priors import load_prior, surrounded
 from sds3d.priors.base import Cond, Prior
 from sds3d.priors.speed import vae
 from sds3d.scenes import SCENES
@@ -80,13 +81,24 @@ def measure(
     """
     costs = []
     for variant, (changes, applies) in {"": ({}, lambda prior: True), **(SWITCHES if each_off else {})}.items():
-        loaded = random_prior(prior, device) if prior in ARCHITECTURES else load_prior(prior, device)
+        scenes = [scene] if scene else SCENES_MEASURED
+        loaded = load(prior, device, {**(sets or {}), "scene": scenes[0], "guidance": guidance})
         if not applies(loaded):
             continue
-        for one in [scene] if scene else SCENES_MEASURED:
+        for one in scenes:
             asked = {**(sets or {}), **changes, "scene": one, "guidance": guidance}
             costs.append(measure_scene(loaded, prior, asked, steps, warmup, variant))
     return costs
+
+
+def load(name: str, device: torch.device, asked: Mapping[str, Any]) -> Prior:
+    """The prior with what the settings put around it."""
+    changes = resolve(PROMPT, {**asked, "prior": _like(name)}).changes
+    if name not in ARCHITECTURES:
+        return load_prior(name, device, **changes)
+    if {"lora", "textual_inversion"} & changes.keys():
+        raise UserError(f"{name} has random weights, which no file can change: leave lora and textual_inversion out")
+    return surrounded(random_prior(name, device), **changes)
 
 
 def measure_scene(
@@ -124,12 +136,14 @@ def measure_scene(
 
 
 def prior_only(run: Distiller, calls: int, steps: int, warmup: int) -> float:
-    """Median ms of what no engine can save: views encoded, `calls` predictions of each in one forward, and the
-    encoder's gradient."""
+    """Median ms of what no engine can save: views encoded, `calls` predictions of each in one forward, through the
+    ControlNet if there is one, and the encoder's gradient."""
     prior, views = run.prior, run.settings.views
     image = torch.rand(views, 3, run.size, run.size, device=prior.device).requires_grad_()
     text = prior.text([PROMPT, ""])
     cond = Cond.cat([text.select(torch.full((views,), i % 2, device=text.tokens.device)) for i in range(calls)])
+    if run.settings.control:
+        cond = replace(cond, control=image.detach().repeat(calls, 1, 1, 1))
     t = torch.full((views * calls,), prior.schedule.steps // 2, device=prior.device)
     took = []
     for _ in range(warmup + steps):

@@ -11,7 +11,7 @@ import typer
 from sds3d.cli.app import guarded
 from sds3d.cli.console import Reporter, table
 from sds3d.cli.inspect import bench_app
-from sds3d.cli.options import DEVICE, THREADS, use_threads
+from sds3d.cli.options import DEVICE, JSON, PRESET, SETS, THREADS, use_threads
 
 
 @bench_app.command(
@@ -25,12 +25,12 @@ def exports(
     prompts: str = typer.Option("exports", "--prompts", help="A name from [bold]list prompts[/bold], or a .txt file."),
     scene: list[str] = typer.Option(["splats", "grid"], "--scene", help="splats, grid or mesh; may be repeated."),
     first: int | None = typer.Option(None, "--first", min=1, help="Only so many of the prompts."),
-    preset: str | None = typer.Option(None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file."),
-    sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
+    preset: str | None = PRESET,
+    sets: list[str] = SETS,
     out: Path = typer.Option(Path("outputs/exports"), "--out", "-o", help="Folder for runs, assets and rows."),
     write: Path | None = typer.Option(None, "--write", help="Also write the table as this .json."),
     force: bool = typer.Option(False, "--force", help="Export and measure again what is there; runs are kept."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable."),
+    as_json: bool = JSON,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:

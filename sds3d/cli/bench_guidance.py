@@ -11,11 +11,23 @@ import typer
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter, table
 from sds3d.cli.inspect import bench_app
-from sds3d.cli.options import DEVICE, OUTPUTS, PRIOR, THREADS, use_threads
+from sds3d.cli.options import (
+    DEVICE,
+    JSON,
+    OFFLINE,
+    OUTPUTS,
+    PRESET,
+    PRIOR,
+    SETS,
+    THREADS,
+    Model,
+    Sight,
+    given,
+    go_offline,
+    use_threads,
+)
 
 GUIDANCE = typer.Option("", "--guidance", "-g", help="Names separated by commas; all there are by default.")
-JSON = typer.Option(False, "--json", help="Machine-readable.")
-SETS = typer.Option([], "--set", metavar="KEY=VALUE", help="Any setting, see [bold]list settings[/bold]; repeatable.")
 
 
 def split(names: str) -> list[str]:
@@ -48,6 +60,7 @@ def show(rows: list[Any], header: tuple[str, ...], as_json: bool) -> None:
 )
 @guarded
 def compare(
+    *,
     prompt: str = typer.Argument(..., help='What to make, such as "a red chair".'),
     guidance: str = typer.Option("", "--guidance", "-g", help="Names separated by commas."),
     every: bool = typer.Option(False, "--all", help="Every objective there is; those that cannot run say why."),
@@ -56,15 +69,18 @@ def compare(
     budget: str | None = typer.Option(
         None, "--budget", help="evals:N network evaluations or seconds:S, for each run; by default what sds takes."
     ),
-    prior: str | None = PRIOR,
-    preset: str | None = typer.Option(None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file."),
+    model: Model,
+    sight: Sight,
+    preset: str | None = PRESET,
     sets: list[str] = SETS,
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder that the comparison's folder is made in."),
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
     """Objectives side by side: the same prompt, seeds, cameras and budget; a contact sheet, a table, JSON."""
     use_threads(threads)
+    go_offline(offline)
     from sds3d.config import parse_sets
     from sds3d.errors import UserError
     from sds3d.prompts import clean
@@ -73,17 +89,15 @@ def compare(
     if bool(guidance) == every:
         raise UserError("say which objectives to compare: --guidance a,b,c or --all")
     names = known(guidance)
-    flags = {"scene": scene, "prior": prior}
-    overrides: dict[str, Any] = {k: v for k, v in flags.items() if v is not None} | parse_sets(sets)
+    overrides = given(scene=scene) | model.settings() | sight.settings() | parse_sets(sets)
 
     from sds3d.bench import compare as bench
     from sds3d.bench.budget import parse_budget
     from sds3d.engine.system import pick_device, set_threads
-    from sds3d.priors import load_prior
 
     limit = None if budget is None else parse_budget(budget)
     set_threads(threads)
-    loaded = load_prior(prior or "embedded", pick_device(device))
+    loaded = bench.load_for(text, names, overrides, preset, pick_device(device))
     contest = bench.Contest(text, loaded, overrides, preset, tuple(range(seeds)), limit)
     reporter = Reporter()
     rows, _ = bench.compare(contest, names, out, reporter)

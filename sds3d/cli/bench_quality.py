@@ -11,7 +11,19 @@ import typer
 from sds3d.cli.app import guarded
 from sds3d.cli.console import table
 from sds3d.cli.inspect import bench_app
-from sds3d.cli.options import DEVICE, PRIOR, THREADS, use_threads
+from sds3d.cli.options import (
+    CONTROL,
+    DEVICE,
+    LORA,
+    OFFLINE,
+    PRESET,
+    PRIOR,
+    SETS,
+    THREADS,
+    given,
+    go_offline,
+    use_threads,
+)
 from sds3d.cli.probe import FOLDER
 
 if TYPE_CHECKING:
@@ -39,9 +51,11 @@ def quality(
         False, "--samples-only", help="No scenes: what the prior itself draws, by default for every noun."
     ),
     prior: str | None = PRIOR,
+    lora: list[str] = LORA,
+    control: Path | None = CONTROL,
     probe: Path | None = FOLDER,
-    preset: str | None = typer.Option(None, "--preset", help="A name from [bold]list presets[/bold], or a YAML file."),
-    sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="A setting of the scenes; may be repeated."),
+    preset: str | None = PRESET,
+    sets: list[str] = SETS,
     vary: list[str] = typer.Option(
         [], "--vary", metavar="KEY=VALUES", help="One row per value; several are combined with each other."
     ),
@@ -55,21 +69,24 @@ def quality(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the report instead of the table."),
     force: bool = typer.Option(False, "--force", help="Make again what is already there."),
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
     """Recognisability, colours, Janus rate and diversity of 2D samples and of scenes, on fixed prompts.
 
-    The same command again goes on where it was stopped.
+    The same command again goes on where it was stopped. New words for a prior (textual inversions) are no option: the
+    prompts are fixed.
     """
     use_threads(threads)
+    go_offline(offline)
     from sds3d.config import parse_sets
     from sds3d.errors import UserError
 
     if write is not None and write.suffix != ".json":
         raise UserError(f"--write takes a .json file, such as docs/quality/NAME.json, not {write}")
     numbers = tuple(_number(word) for word in _words(cfg))
-    settings = parse_sets(sets)
+    settings = given(lora=lora or None, control=control) | parse_sets(sets)
 
     from sds3d.bench.quality import Request, bench
     from sds3d.engine.system import pick_device, set_threads

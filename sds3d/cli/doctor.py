@@ -8,7 +8,7 @@ import typer
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import table
-from sds3d.cli.options import DEVICE, OFFLINE, THREADS, go_offline, use_threads
+from sds3d.cli.options import DEVICE, JSON, OFFLINE, THREADS, go_offline, use_threads
 from sds3d.errors import UserError
 
 
@@ -23,7 +23,7 @@ def doctor(
     preset: str | None = typer.Option(None, "--preset", help="For the forecast; the prior's own by default."),
     sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="For the forecast: any setting."),
     offline: bool = OFFLINE,
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable."),
+    as_json: bool = JSON,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import table
-from sds3d.cli.options import DEVICE, PRIOR, THREADS, use_threads
+from sds3d.cli.options import DEVICE, JSON, OFFLINE, PRIOR, SETS, THREADS, Sight, go_offline, use_threads
 
 bench_app = typer.Typer(help="Measure speed, quality and objectives, reproducibly.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
@@ -41,17 +41,20 @@ def list_names(kind: Kind = typer.Argument(..., help="What to list.", metavar="W
 )
 @guarded
 def bench_step(
+    *,
     scene: str | None = typer.Option(None, "--scene", help="One scene; all of them by default."),
     guidance: str = typer.Option("cfd", "--guidance", "-g", help="A name from [bold]list guidance[/bold]."),
     prior: str | None = PRIOR,
+    sight: Sight,
     steps: int = typer.Option(30, "--steps", min=1, help="Steps that count."),
     warmup: int = typer.Option(10, "--warmup", min=0, help="Steps before them."),
     each_off: bool = typer.Option(False, "--each-off", help="Also with each optimisation switched."),
-    sets: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="A setting, such as views=4."),
+    sets: list[str] = SETS,
     write: Path | None = typer.Option(
         None, "--write", help="Keep the figures in this .json, with hardware and commit."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable."),
+    as_json: bool = JSON,
+    offline: bool = OFFLINE,
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
@@ -59,8 +62,10 @@ def bench_step(
     against the prior alone.
 
     sd15-random, sdxl-random and sd3-random are the true architectures with random weights (small ones on a CPU).
+    LoRAs and new words are no option: they are added to the weights, a step costs the same with them.
     """
     use_threads(threads)
+    go_offline(offline)
     from sds3d.bench.step import measure
     from sds3d.engine.system import pick_device, set_threads
 
@@ -68,7 +73,8 @@ def bench_step(
     from sds3d.config import parse_sets
 
     chosen = pick_device(device)
-    costs = measure(prior or "embedded", scene, guidance, steps, warmup, chosen, each_off, parse_sets(sets))
+    settings = sight.settings() | parse_sets(sets)
+    costs = measure(prior or "embedded", scene, guidance, steps, warmup, chosen, each_off, settings)
     report = json.dumps([cost.as_dict() for cost in costs], indent=2)
     if write is not None:
         from sds3d.files import write_bytes

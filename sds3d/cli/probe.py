@@ -12,10 +12,9 @@ from typer.core import TyperGroup
 
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import table
-from sds3d.cli.options import DEVICE, THREADS, use_threads
+from sds3d.cli.options import DEVICE, JSON, THREADS, use_threads
 
 FOLDER = typer.Option(None, "--probe", help="A folder of weights that [bold]probe train[/bold] wrote.")
-JSON = typer.Option(False, "--json", help="Machine-readable.")
 
 
 class JudgeUnlessNamed(TyperGroup):

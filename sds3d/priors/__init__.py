@@ -64,6 +64,13 @@ def load_prior(
     folder = find_folder(name)
     label = folder.name if name not in PRIORS and Path(name).expanduser().exists() else name
     prior = DiffusionPrior.load(folder, device, dtype, checkpointing, label, lora, textual_inversion)
+    return surrounded(prior, control, control_scale, ip_adapter, image_encoder)
+
+
+def surrounded(
+    prior: Prior, control: str = "", control_scale: float = 1.0, ip_adapter: str = "", image_encoder: str = ""
+) -> Prior:
+    """The prior with a ControlNet and an IP-Adapter around its network, where they are given; as for `load_prior`."""
     if ip_adapter:
         from sds3d.priors import ip_adapter as pictures
 
