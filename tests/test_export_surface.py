@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from analytic_scenes import Fog, Solid, box, sphere, torus, union
+from scipy import ndimage
 
 from sds3d.errors import UserError
 from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_normals
 from sds3d.export.repair import outward
 from sds3d.export.surface import decimate, extract
 from sds3d.export.views import look, ring
-from sds3d.export.volume import iou_by_level, mended, solid
+from sds3d.export.volume import iou_by_level, mended, solid, within
 from sds3d.scenes.base import Field
 
 CPU = torch.device("cpu")
@@ -174,6 +175,20 @@ def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
     assert np.array_equal(mended(slab, carved, 3), slab)
     slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
     assert np.array_equal(mended(slab, everywhere, 3), slab)
+
+
+@pytest.mark.parametrize("cells", [0, 1])
+def test_cells_larger_than_the_holes_change_nothing(cells: int) -> None:
+    block = np.zeros((9, 8, 7), np.float32)
+    block[:6, 2:5, 1:6] = 1.0  # up to the border of the volume
+    assert np.array_equal(mended(block, np.ones(block.shape, bool), cells), block)
+
+
+def test_within_is_the_distance_transform_cut_off() -> None:
+    mask = np.random.default_rng(0).random((40, 21, 33)) < 0.002
+    squared = np.rint(ndimage.distance_transform_edt(~mask) ** 2)
+    for reach in (0, 1, 10, 145, 300):  # the last needs more than a byte
+        assert np.array_equal(within(mask, reach), squared <= reach)
 
 
 def test_what_only_a_small_hole_leads_to_is_filled() -> None:

@@ -39,31 +39,36 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
     coarse = min(resolution, LEVEL_RESOLUTION)
     volume, hull = sample_field(field, views, coarse, device)
     highest = float(volume.values.max())
-    level, iou = 0.0, 0.0
-    if highest > 0:
-        level, _ = choose_level(volume, views)
-        level, iou = _deepest(volume, hull, min(level, highest / 2), views)
+    if highest == 0:
+        if resolution > coarse:
+            volume, hull = sample_field(field, views, resolution, device)
+        return _finished(_smooth(Volume(hull.float(), volume.origin, volume.spacing), hull), faces, 0.0, 0.0)
+    level, _ = choose_level(volume, views)
+    level, iou, mesh = _deepest(volume, hull, min(level, highest / 2), views)
     if resolution > coarse:
         volume, hull = sample_field(field, views, resolution, device)
-    found = to_occupancy(volume, level) if highest > 0 else Volume(hull.float(), volume.origin, volume.spacing)
-    return _finished(found, hull, faces, level, iou)
+        mesh = _smooth(to_occupancy(volume, level), hull)
+    return _finished(mesh, faces, level, iou)
 
 
-def _deepest(volume: Volume, hull: Tensor, level: float, views: Views) -> tuple[float, float]:
+def _deepest(volume: Volume, hull: Tensor, level: float, views: Views) -> tuple[float, float, Mesh]:
     """Of rising levels from `level` on, the one whose mesh comes nearest to the views in depth while it still covers
-    what they cover, and its IoU.
+    what they cover, its IoU and that mesh.
 
     Soft scenes are seen into: the colours that a view shows lie deeper than the level whose outline it has, and a
     surface that lies where they do keeps them in their places. So SPARE of IoU is given for depth, as long as ENOUGH
     is left.
     """
-    best, nearest, chosen = 0.0, np.inf, (level, 0.0)
+    best, nearest = 0.0, np.inf
+    chosen: tuple[float, float, Mesh] | None = None
     for factor in DEEPER:
-        iou, gap = compared(_smooth(to_occupancy(volume, level * factor), hull), views)
+        mesh = _smooth(to_occupancy(volume, level * factor), hull)
+        iou, gap = compared(mesh, views)
         best = max(best, iou)
-        if gap >= nearest or iou < max(best - SPARE, min(best - 0.001, ENOUGH)):
+        if chosen and (gap >= nearest or iou < max(best - SPARE, min(best - 0.001, ENOUGH))):
             break
-        nearest, chosen = gap, (level * factor, iou)
+        nearest, chosen = gap, (level * factor, iou, mesh)
+    assert chosen is not None  # the first at least
     return chosen
 
 
@@ -72,17 +77,17 @@ def fused(views: Views, bound: float, resolution: int = 112, faces: int = 10_000
     occupancy, hull = fuse(views, bound, resolution)
     if not (occupancy.values > 0.5).any():
         occupancy = Volume(hull.float(), occupancy.origin, occupancy.spacing)
-    return _finished(occupancy, hull, faces, 0.5, 0.0)
+    return _finished(_smooth(occupancy, hull), faces, 0.5, 0.0)
 
 
-def _finished(occupancy: Volume, hull: Tensor, faces: int, level: float, iou: float) -> Surface:
-    fine = _smooth(occupancy, hull)
+def _finished(fine: Mesh, faces: int, level: float, iou: float) -> Surface:
     mesh = decimate(fine, faces)
     return Surface(mesh, level, iou, fine if len(mesh.faces) < len(fine.faces) else None)
 
 
 def _smooth(occupancy: Volume, hull: Tensor) -> Mesh:
-    whole = mended(occupancy.values.numpy(), hull.numpy(), round(MENDED / occupancy.spacing))
+    cells = min(round(MENDED / occupancy.spacing), max(hull.shape) // 8)  # of a tiny object, not all of it
+    whole = mended(occupancy.values.numpy(), hull.numpy(), cells)
     return taubin(_march(solid(whole), occupancy), SMOOTHING)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 import torch
@@ -205,20 +206,36 @@ def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int) -> np.ndarray:
     behind them filled, since only a ball larger than the holes tells inside from outside. But only inside the views'
     `hull`: gaps that a view sees through stay open."""
     inside = occupancy > 0.5
-    around = 2 * cells + 1
-    padded = np.pad(inside, around)
-    free = ndimage.distance_transform_edt(~padded) > np.sqrt(cells**2 + 1)  # where such a ball finds room
+    around, reach = 2 * cells + 1, cells**2 + 1
+    free = ~within(np.pad(inside, around), reach)  # where such a ball finds room
     labels, _ = ndimage.label(free)
-    swept = ndimage.distance_transform_edt(labels != labels[0, 0, 0]) <= np.sqrt(cells**2 + 1)
-    core = (slice(around, -around),) * 3
-    closed = ~swept[core] & hull
+    swept = within(labels == labels[0, 0, 0], reach)
+    closed = ~swept[(slice(around, -around),) * 3] & hull
     return np.where(closed & ~inside, np.maximum(occupancy, 0.75), occupancy)
+
+
+def within(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Where a true cell of `mask` (X, Y, Z) lies at a squared distance of at most `reach`, in cells: the distance
+    transform, axis by axis (Felzenszwalb & Huttenlocher 2012), cut off there, which makes it several times as fast."""
+    far = reach + 1
+    kind = np.min_scalar_type(far)  # small numbers, many at a time
+    nearest = np.where(mask, 0, far).astype(kind)  # squared distance along the axes done so far
+    for axis in range(3):
+        before = np.moveaxis(nearest, axis, 0)
+        after = before.copy()
+        for step in range(1, isqrt(reach) + 1):
+            moved = np.minimum(before, far - step**2) + kind.type(step**2)  # never above `far`
+            np.minimum(after[:-step], moved[step:], out=after[:-step])
+            np.minimum(after[step:], moved[:-step], out=after[step:])
+        nearest = np.moveaxis(after, 0, axis)
+    return nearest <= reach
 
 
 def solid(occupancy: np.ndarray, smallest: float = 0.01, shortest: float = 0.15) -> np.ndarray:
     """`occupancy` (inside above one half) without hidden cavities and stray crumbs: a part stays if it has `smallest`
     of the largest part's volume or `shortest` of its diagonal (a thin leg is long)."""
-    inside = ndimage.binary_fill_holes(occupancy > 0.5)
+    outside, _ = ndimage.label(np.pad(occupancy <= 0.5, 1, constant_values=True))
+    inside = (outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
     filled = np.where(inside, np.where(occupancy > 0.5, occupancy, 1.0), occupancy)
     labels, count = ndimage.label(inside)
     if count < 2:
