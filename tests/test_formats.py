@@ -110,6 +110,18 @@ def test_a_mesh_lands_where_its_file_was(tmp_path, mesh, name):
 
 
 @pytest.mark.parametrize("name", ["glb", "gltf", "obj"])
+def test_a_gltf_whose_front_was_named_lands_where_it_was(tmp_path, mesh, name):
+    """Turned on the way in, turned back on the way out."""
+    loaded = load_mesh(files.write_glb(tmp_path / "mine.glb", mesh)[0], front="+x")
+    front = mesh.vertices[:, 0].argmax()
+    assert loaded.vertices[:, 2].argmax() == np.abs(loaded.uv - mesh.uv[front]).sum(1).argmin()
+    moved = replace(mesh, vertices=loaded.vertices, faces=loaded.faces, normals=loaded.normals, uv=loaded.uv)
+    back = load_mesh(files.write_mesh(name, tmp_path / f"a.{name}", moved, loaded.placement)[0])
+    for point, uv in zip(mesh.vertices, mesh.uv, strict=True):
+        assert np.allclose(back.vertices[np.abs(back.uv - uv).sum(1).argmin()], point, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["glb", "gltf", "obj"])
 def test_a_texture_comes_back_as_it_was(tmp_path, mesh, name):
     loaded = load_mesh(files.write_mesh(name, tmp_path / f"a.{name}", mesh, Placement())[0])
     assert isinstance(loaded, LoadedMesh) and loaded.notes == () and loaded.colors is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,11 @@ import pytest
 from browser import Tab, chromium
 from view_helpers import ball, cloud, draw_mesh, draw_splats, make_run, match, report, shoot
 
+from sds3d.assets import Placement
+from sds3d.assets.placement import orientation
+from sds3d.export import FORMATS, axes_kind
+from sds3d.export.files import write_mesh
+from sds3d.view.report import write_report
 from sds3d.view.server import ViewServer
 from sds3d.view.site import site
 from sds3d.view.stage import run_parts
@@ -74,12 +80,27 @@ def test_a_run_that_lies_elsewhere_stands_in_the_middle(tmp_path, tab) -> None:
     mesh, splats = ball(), cloud()
     moved = replace(mesh, vertices=mesh.vertices * np.float32(20) + np.float32([30, 0, 5]))
     run = make_run(tmp_path / "run", moved, splats.placed(20.0, np.array([30.0, 0, 5])))
-    *centre, radius = run_parts(run / "asset.glb", None, inside=True)[0].placement
+    *centre, radius, _ = run_parts(run / "asset.glb", None, inside=True)[0].placement
     address = report(run).as_uri()
     home = replace(mesh, vertices=(moved.vertices - np.float32(centre)) / np.float32(radius))
     assert match(shoot(tab, address, "mesh", 40, 20, SIZE), draw_mesh(home, 40, 20, SIZE)).iou > 0.98
     near = splats.placed(20.0 / radius, (np.array([30.0, 0, 5]) - centre) / radius)
     assert match(shoot(tab, address, "splats", 40, 20, SIZE), draw_splats(near, 40, 20, SIZE)).iou > 0.97
+
+
+@pytest.mark.parametrize("name", ["glb", "mesh-ply"])
+def test_a_run_of_a_turned_file_stands_upright(tmp_path, tab, name) -> None:
+    """Its front is the file's +X, and in formats that leave that open its top is the file's +Z."""
+    mesh = ball()
+    up, front = ("+y", "+x") if name == "glb" else ("+z", "+x")
+    run = make_run(tmp_path / "run", mesh)
+    (run / "asset.glb").unlink()
+    axes = {"upright_axes" if name == "glb" else "mesh_axes": orientation(up, front)}
+    write_mesh(name, run / FORMATS[name], mesh, Placement(**axes))
+    result = {**json.loads((run / "result.json").read_bytes()), "axes": {axes_kind(name): [up, front]}}
+    address = write_report(run, run / "metrics.jsonl", result).as_uri()
+    found = match(shoot(tab, address, "mesh", 40, 20, SIZE), draw_mesh(mesh, 40, 20, SIZE))
+    assert found.iou > 0.98 and found.psnr > 28  # a .ply has its colours at the vertices
 
 
 def test_the_report_asks_nobody(run, tab) -> None:

@@ -130,7 +130,7 @@ def test_a_run_that_lies_elsewhere_is_brought_home_with_its_splats(tmp_path) -> 
     run = make_run(tmp_path / "run", far, splats.placed(10.0, shift.astype(float)))
     shown, cloudy = run_parts(run / "asset.glb", run / "asset.ply", inside=True)
     assert shown is not None and cloudy is not None
-    *centre, radius = shown.placement
+    *centre, radius, _ = shown.placement
     middle = (far.vertices.min(0) + far.vertices.max(0)) / 2
     assert np.allclose(centre, middle, atol=1e-4)
     assert np.linalg.norm((far.vertices - centre) / radius, axis=1).max() == pytest.approx(1, abs=1e-4)
@@ -144,7 +144,7 @@ def test_a_mesh_of_another_format_becomes_a_glb_that_others_read(tmp_path) -> No
     mesh = ball()
     write_obj(tmp_path / "a.obj", mesh)
     part = mesh_part(load_mesh(tmp_path / "a.obj"), (tmp_path / "a.obj").read_bytes())
-    assert part.data[:4] == b"glTF" and part.placement == (0, 0, 0, 1)
+    assert part.data[:4] == b"glTF" and part.placement == (0, 0, 0, 1, 0)
     read = trimesh.load(io.BytesIO(part.data), file_type="glb", force="mesh", process=False)
     assert np.allclose(read.triangles, mesh.vertices[mesh.faces], atol=1e-5)
     picture = np.asarray(read.visual.material.baseColorTexture.convert("RGB"))

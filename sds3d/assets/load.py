@@ -51,7 +51,7 @@ def load_asset(path: Path | str, up: str | None = None, front: str | None = None
         kind = kind_of(source)
         axes = _axes(path, kind, up, front)
         if kind in MESHES:
-            return merge.assemble(MESHES[kind](source), axes, source.notes)
+            return merge.assemble(MESHES[kind](source), axes, source.notes, kind not in SAY_UP)
         return splats.assemble(SPLATS[kind](source), axes, source.notes, kind not in SAY_UP)
 
 

@@ -37,9 +37,10 @@ FARTHEST = 1e5  # tiles from the first one
 SLACK = 1e-4  # of a tile, that rounding may leave outside
 
 
-def assemble(parts: Sequence[Part], axes: Matrix, notes: Sequence[str] = ()) -> LoadedMesh:
-    """One mesh of the file's parts, in the unit ball, turned out of the file's `axes`. Raises Broken if there is
-    nothing to show, too much, or something that is not a number."""
+def assemble(parts: Sequence[Part], axes: Matrix, notes: Sequence[str] = (), own_axes: bool = True) -> LoadedMesh:
+    """One mesh of the file's parts, in the unit ball, turned out of the file's `axes`. `own_axes`: the format leaves
+    them to the file, so that exports in formats that do not are upright. Raises Broken if there is nothing to show,
+    too much, or something that is not a number."""
     parts = [checked(part) for part in parts]
     parts = [part for part in parts if len(part.faces)]
     if not parts:
@@ -59,7 +60,7 @@ def assemble(parts: Sequence[Part], axes: Matrix, notes: Sequence[str] = ()) -> 
         None if texture is None else np.concatenate([part.uv for part in parts]).astype(np.float32),  # type: ignore[misc]
         texture,
         _colors(parts) if texture is None else None,
-        Placement(centre, radius, mesh_axes=axes),
+        Placement(centre, radius, mesh_axes=axes, upright_axes=np.eye(3) if own_axes else axes),
         tuple(notes),
     )
 

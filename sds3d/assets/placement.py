@@ -21,14 +21,19 @@ FITS = (0.5, 1.05)  # what is centred and reaches this far lies in the unit ball
 class Placement:
     """Similarity between the world and a file: file = axes @ (radius * world + centre).
 
-    `axes` differs between sorts of files: glTF, USD and SPZ say themselves what is up. `mesh_axes` are for files that
-    do not (obj, ply, stl), `splat_axes` for Gaussians in .ply and .splat.
+    `axes` differs between sorts of files: glTF, USD and SPZ say themselves what is up, though not what is in front
+    (`upright_axes`); obj, ply and stl do not (`mesh_axes`), nor do Gaussians in .ply and .splat (`splat_axes`).
     """
 
     centre: Matrix = field(default_factory=lambda: np.zeros(3))
     radius: float = 1.0
     mesh_axes: Matrix = field(default_factory=lambda: np.eye(3))
     splat_axes: Matrix = field(default_factory=lambda: HALF_TURN)
+    upright_axes: Matrix = field(default_factory=lambda: np.eye(3))
+
+    def axes(self, kind: str) -> Matrix:
+        """(3, 3) of one kind of files: "upright", "splat" or "mesh"."""
+        return {"upright": self.upright_axes, "splat": self.splat_axes, "mesh": self.mesh_axes}[kind]
 
     def matrix(self, axes: Matrix | None = None) -> Matrix:
         """(4, 4) from the world to a file with these axes; None: +Y up, front +Z."""
@@ -51,6 +56,12 @@ def orientation(up: str, front: str | None) -> Matrix:
     if up[1] == front[1]:
         raise UserError(f"up {up} and front {front} are the same axis: choose two")
     return np.stack([np.cross(AXES[up], AXES[front]), AXES[up], AXES[front]], 1)
+
+
+def words_of(axes: Matrix) -> tuple[str, str]:
+    """`up` and `front` in words, of which `orientation` makes `axes`."""
+    up, front = (next(name for name, axis in AXES.items() if np.array_equal(axis, axes[:, i])) for i in (1, 2))
+    return up, front
 
 
 def enclosing(points: Matrix) -> tuple[Matrix, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sds3d.assets.gaussians import SH0, Gaussians
 from sds3d.assets.limits import Broken
-from sds3d.assets.placement import Matrix, Placement, enclosing
+from sds3d.assets.placement import HALF_TURN, Matrix, Placement, enclosing
 
 LARGEST_LOGIT, SMALLEST_SCALE, LARGEST_SCALE = 16.0, -30.0, 30.0  # what infinities and their kin become
 
@@ -59,7 +59,11 @@ def assemble(stored: Gaussians, axes: Matrix, notes: Sequence[str], own_axes: bo
         raise Broken("holds no Gaussians")
     upright = tamed(stored).turned(axes.T)
     centre, radius = enclosing(upright.means.astype(np.float64))
-    placement = Placement(centre, radius, splat_axes=axes) if own_axes else Placement(centre, radius)
+    placement = (
+        Placement(centre, radius, splat_axes=axes)
+        if own_axes
+        else Placement(centre, radius, splat_axes=HALF_TURN @ axes, upright_axes=axes)
+    )
     world = upright.placed(1 / radius, -centre / radius)
     return LoadedSplats(world, stored, axes, placement, tuple(notes))
 

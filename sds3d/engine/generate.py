@@ -173,6 +173,7 @@ def _finish(run: Run, loop: Staged, clock: Clock) -> dict[str, Any]:
                 "folder": run.folder.name,
                 "settings": settings.as_dict(),
                 "files": exported["files"],
+                "axes": exported["axes"],
                 "qa": exported["qa"],
                 "line": exported["line"],
                 "seconds": clock.seconds,

@@ -31,7 +31,12 @@ FORMATS = {  # name: file
 }
 OF_GAUSSIANS = frozenset({"ply", "ply-compressed", "spz", "splat"})
 UPRIGHT = frozenset({"glb", "gltf", "usdz", "spz"})  # formats that say themselves that +Y is up
-__all__ = ["FORMATS", "ExportConfig", "export_asset"]
+__all__ = ["FORMATS", "ExportConfig", "axes_kind", "export_asset"]
+
+
+def axes_kind(name: str) -> str:
+    """Which of a Placement's axes files of a format have: "upright", "splat" or "mesh"."""
+    return "upright" if name in UPRIGHT else "splat" if name in OF_GAUSSIANS else "mesh"
 
 
 def export_asset(
@@ -49,12 +54,14 @@ def export_asset(
     `placement` says where the files' coordinates lie; by default where the scene's own file had them, or the world.
     The words of `prompt` say how rough and metallic it is where `config` does not (materials.py).
     `progress` is told the name of each part of the work as it begins. Returns {"files": format -> names,
-    "qa": the QA record or None if no mesh was made, "line": QA in words, "seconds": part -> seconds}.
+    "qa": the QA record or None if no mesh was made, "line": QA in words, "seconds": part -> seconds, "axes": kind of
+    axes (axes_kind) -> up and front in words}.
     Raises UserError for an unknown format, an empty scene or a folder that cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
+    from sds3d.assets.placement import words_of
     from sds3d.export import asset, files, qa, splat_files, splats
 
     config = config or ExportConfig()
@@ -87,4 +94,5 @@ def export_asset(
         "qa": quality.as_dict() if quality else None,
         "line": quality.line if quality else f"{len(gaussians.means)} Gaussians" if gaussians else "",
         "seconds": clock.seconds,
+        "axes": {kind: words_of(where.axes(kind)) for kind in ("upright", "splat", "mesh")},
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sds3d.assets.placement import Matrix, Placement
-from sds3d.export import UPRIGHT
+from sds3d.export import axes_kind
 from sds3d.export.gltf import separate
 from sds3d.export.mesh import TexturedMesh
 from sds3d.export.texture import look_up
@@ -118,8 +118,7 @@ MESH_WRITERS: dict[str, Callable[[Path, TexturedMesh], list[Path]]] = {
 
 def write_mesh(name: str, path: Path, mesh: TexturedMesh, placement: Placement) -> list[Path]:
     """The mesh in the coordinates that a file of this format has."""
-    axes = np.eye(3) if name in UPRIGHT else placement.mesh_axes
-    return MESH_WRITERS[name](path, placed(mesh, placement.matrix(axes)))
+    return MESH_WRITERS[name](path, placed(mesh, placement.matrix(placement.axes(axes_kind(name)))))
 
 
 def placed(mesh: TexturedMesh, matrix: Matrix) -> TexturedMesh:

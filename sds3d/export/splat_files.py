@@ -11,7 +11,7 @@ import numpy as np
 from sds3d.assets.gaussians import SH0, Gaussians
 from sds3d.assets.placement import Placement
 from sds3d.assets.spz import RECORD
-from sds3d.export import UPRIGHT
+from sds3d.export import axes_kind
 from sds3d.export.compressed import write_compressed_ply
 from sds3d.export.splats import Splats, in_file
 from sds3d.export.spz import write_spz
@@ -70,5 +70,4 @@ WRITERS: dict[str, Callable[[Path, Gaussians], list[Path]]] = {
 
 def write(name: str, path: Path, splats: Splats, scene: Scene | None, placement: Placement) -> list[Path]:
     """Gaussians, `scene`'s own if that is given, in the coordinates that a file of this format has."""
-    axes = np.eye(3) if name in UPRIGHT else placement.splat_axes
-    return WRITERS[name](path, in_file(splats, scene, placement, axes))
+    return WRITERS[name](path, in_file(splats, scene, placement, placement.axes(axes_kind(name))))

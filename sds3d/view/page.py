@@ -32,7 +32,8 @@ class Part:
     data: bytes  # a .glb, or Gaussians as `packing.pack` makes them
     label: str  # "10,000 faces"
     note: str = ""  # what is not shown, a sentence
-    placement: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)  # centre and radius of what is brought into the unit ball
+    placement: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0, 0.0)  # centre and radius of what is brought into the unit
+    # ball, after it was turned around +Y by so many degrees
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sds3d.export import FORMATS
+from sds3d.export import FORMATS, axes_kind
 from sds3d.files import write_bytes
 from sds3d.view.page import Page, render
-from sds3d.view.stage import run_parts
+from sds3d.view.stage import Axes, run_parts
 
-MESHES = [FORMATS[name] for name in ("glb", "gltf", "obj", "mesh-ply", "stl")]  # the fullest first
-SPLATS = [FORMATS[name] for name in ("ply", "spz", "ply-compressed", "splat")]
+MESHES = ("glb", "gltf", "obj", "mesh-ply", "stl")  # the fullest first
+SPLATS = ("ply", "spz", "ply-compressed", "splat")
 PICTURES = {"turntable": ("turntable.mp4", "turntable.gif"), "views": ("views.png",)}
 
 
@@ -26,7 +26,8 @@ def write_report(folder: Path, metrics: Path, result: Mapping[str, Any]) -> Path
 def run_page(folder: Path, metrics: Path, result: Mapping[str, Any], inside: bool = True) -> Page:
     """The page of a finished run; `inside`: to hold its own data, and therefore to be small."""
     settings = result["settings"]
-    mesh, splats = run_parts(_first(folder, MESHES), _first(folder, SPLATS), inside)
+    files = [_first(folder, [FORMATS[name] for name in names]) for names in (MESHES, SPLATS)]
+    mesh, splats = run_parts(files[0], files[1], inside, [_axes(path, result.get("axes", {})) for path in files])
     return Page(
         title=result["prompt"],
         lead=f"{settings['scene']}, {settings['guidance']}, prior {settings['prior']}, seed {settings['seed']}",
@@ -55,6 +56,12 @@ def unfinished_page(folder: Path, settings: Mapping[str, Any]) -> Page:
         metrics=rows,
         tables={"Settings": {k: v for k, v in settings.items() if k != "prompt"}},
     )
+
+
+def _axes(path: Path | None, known: Mapping[str, Sequence[str]]) -> Axes:
+    """Up and front in the run's file `path`, of what its result says."""
+    kind = next((axes_kind(name) for name, file in FORMATS.items() if path and path.name == file), "")
+    return (known[kind][0], known[kind][1]) if kind in known else None
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:

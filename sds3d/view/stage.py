@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from sds3d.assets.gaussians import Gaussians
@@ -17,16 +19,22 @@ SPLATS_INSIDE, SPLATS_SERVED = 150_000, 2_000_000  # at most this many Gaussians
 HARMONICS_INSIDE = 3_000_000  # bytes of Gaussians in a page from which colours no longer change with the view
 MESH_INSIDE = 6_000_000  # bytes of a .glb in a page from which its texture is made smaller
 TEXELS_INSIDE = 1024  # a side, then
+Axes = tuple[str, str] | None  # up and front in words; None: as usual
 
 
-def run_parts(mesh: Path | None, splats: Path | None, inside: bool) -> tuple[Part | None, Part | None]:
+def run_parts(
+    mesh: Path | None, splats: Path | None, inside: bool, axes: Sequence[Axes] = (None, None)
+) -> tuple[Part | None, Part | None]:
     """The panes of a run's files, which may lie anywhere but lie there together: the mesh is brought into the unit
-    ball (`Part.placement`), and the Gaussians with it. `inside`: small enough to stand in the page."""
+    ball (`Part.placement`), and the Gaussians with it. `inside`: small enough to stand in the page. `axes`: up and
+    front in the two files, where they are not the usual ones."""
     shown, placement = None, None
     if mesh is not None:
-        loaded = load_mesh(mesh)
+        loaded = load_mesh(mesh, *(axes[0] or ()))
         shown, placement = mesh_part(loaded, mesh.read_bytes(), inside), loaded.placement
-    return shown, None if splats is None else splats_part(_beside(load_splats(splats), placement), inside)
+    if splats is None:
+        return shown, None
+    return shown, splats_part(_beside(load_splats(splats, *(axes[1] or ())), placement), inside)
 
 
 def _beside(loaded: LoadedSplats, placement: Placement | None) -> Gaussians:
@@ -46,7 +54,9 @@ def mesh_part(loaded: LoadedMesh, data: bytes, inside: bool = False) -> Part:
     if inside and len(data) > MESH_INSIDE:
         note = "The mesh is shown with its colours alone, in a smaller texture; sds3d view shows all of it."
         return Part(to_glb(loaded, TEXELS_INSIDE), label, note)
-    return Part(data, label, placement=(*loaded.placement.centre.tolist(), loaded.placement.radius))
+    front = loaded.placement.upright_axes[:, 2]
+    turn = math.degrees(math.atan2(-front[0], front[2]))  # brings the file's front to +Z
+    return Part(data, label, placement=(*loaded.placement.centre.tolist(), loaded.placement.radius, turn))
 
 
 def splats_part(splats: Gaussians, inside: bool) -> Part:

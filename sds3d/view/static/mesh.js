@@ -36,8 +36,9 @@ class Model {
     };
   }
 
-  // The ball with this centre and radius becomes the unit ball
-  bringHome([x, y, z, radius]) {
+  // Turned by so many degrees around +Y, the ball with this centre and radius becomes the unit ball
+  bringHome([x, y, z, radius, turn]) {
+    this.object.rotation.y = turn * Math.PI / 180;
     this.object.scale.setScalar(1 / radius);
     this.object.position.set(-x, -y, -z).divideScalar(radius);
   }
