@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from sds3d.bench.rival_report import prior_of
+from sds3d.bench.rivals import Contest, Entrant, ShortRecipe, budget, costs, restored, trained
 from sds3d.embedded.conditions import harmonics
 from sds3d.embedded.data import backgrounds, draw_mirror, load_corpus, mirrored, over, principal_components, references
 from sds3d.embedded.folder import dequantise, load_weights, quantise, save_folder
 from sds3d.embedded.model import EigenDenoiser
 from sds3d.embedded.recipe import RECIPES, learning_rate
+from sds3d.embedded.rivals import PatchTransformer, PixelUNet
 from sds3d.embedded.train import Sampler, Text, build, draw_batch, train, train_stage
 from sds3d.errors import UserError
+from sds3d.priors.base import Cond
 from sds3d.streams import stream
 
 SMALL = {"width": 64, "hidden": 96, "depth": 2, "cond_width": 32, "queries": 2, "detail_channels": 8, "image_width": 24}
@@ -244,3 +248,82 @@ def test_a_picture_changes_the_answer_once_trained(components):
     pictures = (None, torch.zeros(1, 1, 24), torch.ones(1, 1, 24))
     none, zeros, token = (net(x, t, torch.zeros(1, 4, 384), image=picture)[0] for picture in pictures)
     assert torch.equal(none, zeros) and (none - token).abs().max() > 1e-3
+
+
+RIVALS = {
+    PatchTransformer: {"width": 64, "depth": 1},
+    PixelUNet: {"channels": 8, "scales": (1, 2), "down": (1, 1), "up": (1,)},
+}
+SHARED = {"cond_width": 32, "queries": 2, "image_width": 24}
+
+
+@pytest.mark.parametrize("kind", RIVALS)
+def test_rivals_take_the_seat_of_the_network(components, kind):
+    net = build(components, kind, **SHARED, **RIVALS[kind])
+    prior, seated = prior_of(net, "rival"), prior_of(fresh(components), "eigen")
+    assert prior.capabilities == seated.capabilities and prior.size == seated.size
+    x, t = torch.randn(2, 3, 64, 64, generator=stream(0, "x")), torch.tensor([990, 300])
+    told = Cond(torch.zeros(2, 4, 384), torch.ones(2, 4, dtype=torch.bool), background=torch.tensor([1.0, 0.2]))
+    with torch.no_grad():
+        x0 = net(x, t, told.tokens, told.mask, background=told.background)[0]
+        eps = prior.predict(x, t, told)
+    alpha, sigma = (net.levels[t][:, i].view(-1, 1, 1, 1) for i in (0, 1))
+    assert torch.allclose(alpha * x0 + sigma * eps, x, atol=1e-4)
+    middle, spread = net.middle(told.background), net.variance.sum() / (3 * 64**2)
+    wiener = middle + alpha * spread / (alpha**2 * spread + sigma**2) * (x - alpha * middle)
+    assert torch.allclose(x0, wiener, atol=1e-4)  # untrained it is the best guess that is one for all pixels
+
+
+@pytest.mark.parametrize("kind", RIVALS)
+def test_rivals_are_told_everything_the_network_is(components, kind):
+    net = build(components, kind, **SHARED, **RIVALS[kind])
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, t, tokens = torch.randn(1, 3, 64, 64, generator=stream(0, "x")), torch.tensor([900]), torch.zeros(1, 4, 384)
+    plain = net(x, t, tokens)[0]
+    telling = {
+        "camera": torch.tensor([[90.0, 10.0, 40.0]]),
+        "background": torch.tensor([0.5]),
+        "image": torch.ones(1, 1, 24),
+        "encoder_hidden_states": torch.randn(1, 4, 384, generator=stream(0, "tokens")),
+    }
+    for name, value in telling.items():
+        told = {"encoder_hidden_states": tokens, name: value}
+        assert (net(x, t, **told)[0] - plain).abs().max() > 1e-3, name
+
+
+def test_rivals_train_within_their_minutes_and_resume(corpus, text, components, tmp_path):
+    recipe = ShortRecipe(eigen_batch=32, detail_batch=8, pixel_batch=8, warmup=4)
+    entrants = {
+        "eigen": Entrant(EigenDenoiser, {"eigen": 0.8, "detail": 0.2}, recipe),
+        "transformer": Entrant(PatchTransformer, {"pixel": 1.0}, recipe),
+    }
+    torch.save(components, tmp_path / "components.pt")
+    sizes = {"eigen": SMALL, "transformer": {**SHARED, **RIVALS[PatchTransformer]}}
+    contest = Contest(corpus, text, tmp_path, 0.01, entrants, sizes)
+    cost = costs(contest)
+    spent = {name: budget(contest, name, cost) for name in entrants}
+    for name, stage, share in (("eigen", "eigen", 0.8), ("eigen", "detail", 0.2), ("transformer", "pixel", 1.0)):
+        steps = getattr(spent[name], f"{stage}_images") // getattr(recipe, f"{stage}_batch")
+        seconds = cost["step_seconds"][name][stage]
+        assert abs(steps * seconds - 0.6 * share) <= max(seconds, 1e-9), stage  # to a step
+    records = []
+    net = trained(contest, "transformer", spent["transformer"], records.append)
+    assert records[-1]["step"] == records[-1]["total"]
+    again = trained(contest, "transformer", spent["transformer"], lambda record: pytest.fail("it was finished"))
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+    assert costs(contest) == cost  # measured once
+    with pytest.raises(UserError, match="--out"):
+        costs(replace(contest, minutes=1.0))
+
+
+def test_pixel_training_beats_the_gaussian(corpus, text, components, tmp_path):
+    recipe = ShortRecipe(pixel_images=16 * 50, pixel_batch=16, pixel_lr=3e-3, warmup=4)
+    net = build(components, PatchTransformer, **SHARED, **RIVALS[PatchTransformer])
+    records = list(train_stage(net, copy.deepcopy(net), corpus, text, recipe, "pixel", tmp_path))
+    assert records[-1]["heldout"] < 0.8  # 1 is about what the untrained network has
+
+
+def test_less_noise_is_restored_better(corpus, text, components, tmp_path):
+    found = restored(Contest(corpus, text, tmp_path, 1.0, {}, {}), fresh(components))
+    assert found["100"] > found["500"] > found["900"] > 5

@@ -1,9 +1,10 @@
-"""prior corpus, prior train."""
+"""prior corpus, prior train, and what the prior's design was decided by: prior rivals, prior upscale."""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import typer
 
 from sds3d.cli.app import app, guarded
+from sds3d.cli.console import table
 from sds3d.cli.options import DEVICE, THREADS, use_threads
+from sds3d.files import write_bytes
 
 prior_app = typer.Typer(help="Make the embedded prior anew: its corpus, its training.", no_args_is_help=True)
 app.add_typer(prior_app, name="prior")
@@ -95,3 +98,75 @@ def training_line(record: Mapping[str, Any]) -> str:
     progress = f"{record['stage']} {record['step']}/{record['total']}  {record['images']:,} images"
     losses = f"loss {record['loss']:.4f}  held-out {record['heldout']:.4f}"
     return f"{progress}  {losses}  {record['images_per_second']:.0f}/s  {left:.0f} min left"
+
+
+WRITE = typer.Option(None, "--write", help="Also write the report to this .json.")
+
+
+@prior_app.command(epilog="sds3d prior rivals --corpus corpus --minutes 12 --threads 1")
+@guarded
+def rivals(
+    corpus: Path = typer.Option(Path("corpus"), "--corpus", help="What [bold]prior corpus[/bold] made."),
+    out: Path = typer.Option(Path("outputs/rivals"), "--out", "-o", help="Folder for checkpoints and pictures."),
+    minutes: float = typer.Option(12.0, "--minutes", min=0.01, help="Training of each, on one idle thread."),
+    quick: bool = typer.Option(False, "--quick", help="Ten of the prompts."),
+    write: Path | None = WRITE,
+    threads: int | None = THREADS,
+) -> None:
+    """Other kinds of networks of the same latency against the embedded prior's: equal training time, judged by the
+    probe. The same command goes on where it was stopped."""
+    use_threads(threads)
+    from sds3d.bench.rival_report import HEADER, Gallery, hold, table_rows
+    from sds3d.bench.rivals import open_contest
+    from sds3d.bench.shots import Album
+    from sds3d.bench.targets import LISTS, QUICK, Vocabulary, load_targets, spread
+    from sds3d.engine.system import pick_device, set_threads
+    from sds3d.probe.judge import load_probe
+
+    set_threads(threads)
+    probe = load_probe(pick_device("cpu"))
+    targets = load_targets(LISTS, Vocabulary(probe.nouns, probe.known, probe.fronted))
+    gallery = Gallery(spread(targets, QUICK) if quick else targets, probe, Album(out / "results"))
+    report = hold(open_contest(corpus, out, minutes), gallery, typer.echo)
+    show(HEADER, table_rows(report))
+    publish(report, out / "rivals.json", write)
+
+
+@prior_app.command(epilog="sds3d prior upscale --cache corpus-cache --minutes 8 --threads 1")
+@guarded
+def upscale(
+    cache: Path = typer.Option(Path("corpus-cache"), "--cache", help="Folder of the corpus's packages."),
+    out: Path = typer.Option(Path("outputs/upscale"), "--out", "-o", help="Folder for the renders."),
+    sources: list[str] | None = typer.Option(None, "--source", help="Only this source; may be repeated."),
+    minutes: float = typer.Option(8.0, "--minutes", min=0.01, help="Training, in CPU time."),
+    write: Path | None = WRITE,
+    threads: int | None = THREADS,
+) -> None:
+    """What a second stage at 128 pixels would add to renders of held-out objects, and what it would cost."""
+    use_threads(threads)
+    from sds3d.bench.upscale import HEADER, table_rows, weigh
+    from sds3d.engine.system import set_threads
+
+    set_threads(threads)
+    report = weigh(cache, out, minutes, typer.echo, sources)
+    show(HEADER, table_rows(report))
+    publish(report, out / "upscale.json", write)
+
+
+def show(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table whose header is seen in a file, too."""
+    table(rows if sys.stdout.isatty() else [header, *rows], header)
+
+
+def publish(report: Mapping[str, Any], path: Path, copy: Path | None) -> None:
+    """The report as JSON, with the command and the machine it is from, to one or two places."""
+    import torch
+
+    from sds3d.engine.system import hardware, versions
+
+    command = " ".join(["sds3d", *sys.argv[1:]])
+    facts = {"command": command, "versions": versions(), "hardware": hardware(torch.device("cpu")), **report}
+    for place in (path, copy):
+        if place is not None:
+            write_bytes(place, (json.dumps(facts, indent=1) + "\n").encode())
+            typer.echo(place)
