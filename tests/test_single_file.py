@@ -151,7 +151,7 @@ FAULTS: dict[str, tuple[Callable[[State], State], str]] = {
         lambda s: {"lora_unet_down.lora_up.weight": torch.zeros(1)},
         "give a model as the prior and this as --lo",
     ),
-    "an embedding": (lambda s: {"emb_params": torch.zeros(1, 4)}, "this as --embedding"),
+    "an embedding": (lambda s: {"emb_params": torch.zeros(1, 4)}, "this as --textual-inversion"),
     "flux": (lambda s: {f"double_blocks.{i}.x": torch.zeros(1) for i in range(9)}, "no checkpoint of Stable Diffusion"),
 }
 

@@ -1,6 +1,6 @@
-"""A Stable Diffusion checkpoint in one .safetensors file, as web interfaces use them: SD 1.x, 2.x and XL.
+"""A Stable Diffusion checkpoint in one .safetensors file, as web interfaces use them: SD 1.x, 2.x and XL; MVDream.
 
-diffusers converts the weights. The sizes of the three architectures and CLIP's tokenizer come with sds3d (`layouts`):
+diffusers converts the weights. The sizes of these architectures and CLIP's tokenizer come with sds3d (`layouts`):
 nothing is downloaded.
 """
 
@@ -19,7 +19,8 @@ import torch
 from sds3d.config import read_yaml
 from sds3d.errors import UserError
 from sds3d.priors.clip_words import clip_tokenizer
-from sds3d.priors.families import Family, sd, sdxl
+from sds3d.priors.families import Family, mvdream, sd, sdxl
+from sds3d.priors.mv_unet import CAMERA, as_class
 from sds3d.priors.part import Part, first_line, read_json
 
 LAYOUTS = Path(__file__).resolve().parent / "layouts"
@@ -29,10 +30,12 @@ TEXT = "cond_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1
 PREFIXES: dict[str, dict[str, str]] = {
     "sd1": {"unet": UNET, "vae": VAE, "text_encoder": TEXT[0]},
     "sd2": {"unet": UNET, "vae": VAE, "text_encoder": TEXT[0]},
+    "mvdream": {"unet": UNET, "vae": VAE, "text_encoder": TEXT[0]},
     "sdxl": {"unet": UNET, "vae": VAE, "text_encoder": TEXT[1], "text_encoder_2": TEXT[2]},
 }
-# A tensor that only the layout's text encoder has.
+# A tensor that only this layout has, or those before it.
 MARKS = {
+    "mvdream": f"{UNET}{CAMERA}0.weight",
     "sdxl": "conditioner.embedders.1.model.ln_final.weight",
     "sd2": "cond_stage_model.model.ln_final.weight",
     "sd1": "cond_stage_model.transformer.text_model.final_layer_norm.weight",
@@ -40,6 +43,7 @@ MARKS = {
 # SD 2.x networks that predict v have a wide spread here (ComfyUI's rule).
 SPREAD, WIDE = UNET + "output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
 WAY_OUT = "give a model folder in diffusers' format, or a checkpoint of Stable Diffusion 1.x, 2.x or XL"
+FAMILIES = {"sd1": sd.FAMILY, "sd2": sd.FAMILY, "mvdream": mvdream.FAMILY, "sdxl": sdxl.FAMILY}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Checkpoint:
 
     @property
     def family(self) -> Family:
-        return sdxl.FAMILY if self.layout == "sdxl" else sd.FAMILY
+        return FAMILIES[self.layout]
 
 
 def open_checkpoint(file: Path) -> Checkpoint:
@@ -78,7 +82,8 @@ def open_checkpoint(file: Path) -> Checkpoint:
     if layout is None:
         refiner = any(key.startswith("conditioner.") for key in shapes)
         raise UserError(f"{file} {'is a refiner' if refiner else 'holds no text encoder of those known'}: {WAY_OUT}")
-    if layout != "sdxl" and UNET + "label_emb.0.0.weight" in shapes:
+    prompted = UNET + "label_emb.0.0.weight", UNET + "image_embed.latents"  # the second is ImageDream's
+    if layout != "sdxl" and any(key in shapes for key in prompted):
         raise UserError(f"{file} wants more than text: it is made for image prompts or upscaling; {WAY_OUT}")
     if not any(key.startswith(VAE) for key in shapes):
         raise UserError(f"{file} holds no VAE: choose the version of this checkpoint that has its VAE inside")
@@ -117,7 +122,7 @@ def load_parts(file: Path, parts: Iterable[Part], dtypes: Mapping[str, torch.dty
         if part.name.startswith("tokenizer"):
             loaded[part.name] = clip_tokenizer(part.folder / "tokenizer_config.json")
         else:
-            weights = read_weights(file, PREFIXES[found.layout][part.name])
+            weights = as_class(read_weights(file, PREFIXES[found.layout][part.name]))
             size = {"sample_size": 96} if part.name == "unet" and found.layout == "sd2" and predicts_v(found) else {}
             loaded[part.name] = _convert(part, weights, dtypes.get(part.name) or torch.float32, file, **size)
     return loaded
@@ -195,5 +200,5 @@ def _what_else(shapes: Mapping[str, tuple[int, ...]]) -> str:
     if any(".lora_" in key or key.startswith(("lora_", "lycoris_")) for key in shapes):
         return "is a LoRA, not a model: give a model as the prior and this as --lora"
     if len(shapes) < 4:
-        return "is no model; if it is a textual inversion, give a model as the prior and this as --embedding"
+        return "is no model; if it is a textual inversion, give a model as the prior and this as --textual-inversion"
     return f"is no checkpoint of Stable Diffusion: {WAY_OUT}"
