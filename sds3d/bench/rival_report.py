@@ -25,7 +25,9 @@ from sds3d.priors.folder import load_components
 from sds3d.probe.judge import Probe
 
 SHIPPED = "shipped"  # the weights that come with sds3d, for comparison
-VIEWS, STEPS, CFG, ETA, ELEVATION = 4, 25, 2.0, 1.0, 15.0  # of the samples
+STEPS, CFG, ETA = 25, 2.0, 1.0  # of the samples
+VIEWS, ELEVATION, START = 2, 15.0, 45.0  # and where they are seen from: the front's left, the back's right
+SAMPLING: dict[str, Any] = dict(views=VIEWS, steps=STEPS, cfg=CFG, eta=ETA, elevation=ELEVATION, start=START)
 HEADER = ("network", "M", "ms", "images", "R@1", "R@5", "colour", "azimuth", "dB at 100", "500", "900")
 Note = Callable[[str], None]
 
@@ -57,10 +59,9 @@ def hold(contest: Contest, gallery: Gallery, note: Note) -> dict[str, Any]:
         size = sum(p.numel() for p in net.parameters())
         judged = figures(prior_of(net, name), gallery, {**identity, "name": name}, note)
         rows.append({"name": name, "parameters": size, **facts, "restored": restored(contest, net), **judged})
-    sampling = {"views": VIEWS, "steps": STEPS, "cfg": CFG, "eta": ETA, "elevation": ELEVATION}
     return {
         "prompts": len(gallery.targets),
-        "sampling": sampling,
+        "sampling": SAMPLING,
         **cost,
         "rows": rows,
         "ceiling": gallery.probe.ceiling,
@@ -85,7 +86,7 @@ def figures(prior: Prior, gallery: Gallery, identity: Mapping[str, Any], note: N
         verdicts.append(judge(gallery.probe, unit, drawn(prior, unit, gallery.album, identity)))
         if i % 10 == 0 or i == len(gallery.targets):
             note(f"{prior.name}: {i}/{len(gallery.targets)} prompts judged")
-    found = summarise(verdicts, orbit(VIEWS, ELEVATION).azimuth.tolist())
+    found = summarise(verdicts, orbit(VIEWS, ELEVATION, start=START).azimuth.tolist())
     return {name: None if figure is None else asdict(figure) for name, figure in found.items()}
 
 
@@ -101,7 +102,7 @@ def drawn(prior: Prior, unit: Unit, album: Album, identity: Mapping[str, Any]) -
     shot = album.get(key)
     if shot is None:
         started = time.perf_counter()
-        images = imagine(prior, unit.target.prompt, VIEWS, 1, unit.seed, STEPS, CFG, ETA, ELEVATION)[0]
+        images = imagine(prior, unit.target.prompt, rows=1, seed=unit.seed, **SAMPLING)[0]
         shot = photograph(images, time.perf_counter() - started)
         album.put(key, shot, facts)
     return shot

@@ -49,7 +49,9 @@ class Pairs:
 
 def draw_pairs(entries: Sequence[Entry], views: int) -> Pairs:
     """Random views of each object under random light, the same at both sizes; unusable objects are left out."""
-    small, large, source = [], [], []
+    small: list[Tensor] = []
+    large: list[Tensor] = []
+    source: list[str] = []
     for entry in entries:
         soup = entry.load()[0]
         if not 0 < len(soup) <= MOST_FACES:

@@ -108,7 +108,7 @@ WRITE = typer.Option(None, "--write", help="Also write the report to this .json.
 def rivals(
     corpus: Path = typer.Option(Path("corpus"), "--corpus", help="What [bold]prior corpus[/bold] made."),
     out: Path = typer.Option(Path("outputs/rivals"), "--out", "-o", help="Folder for checkpoints and pictures."),
-    minutes: float = typer.Option(12.0, "--minutes", min=0.01, help="Training of each, on one idle thread."),
+    minutes: float = typer.Option(12.0, "--minutes", min=0.01, help="Training of each, in CPU time."),
     quick: bool = typer.Option(False, "--quick", help="Ten of the prompts."),
     write: Path | None = WRITE,
     threads: int | None = THREADS,
