@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sds3d.priors.embedding_file import spell_out
+from sds3d.priors.prompt_end import count, warn_of_unseen
 
 
 class ClipText:
-    """Prompts -> token states. The networks were trained to attend to the padding, so every token counts as real."""
+    """Prompts -> token states. The networks were trained to attend to the padding, so every token counts as real.
 
-    def __init__(self, tokenizer: Any, model: Any) -> None:
-        self.tokenizer, self.model = tokenizer, model
+    `alone`: the prior has no encoder that reads farther, so that what comes after the last token is lost to it.
+    """
+
+    def __init__(self, tokenizer: Any, model: Any, alone: bool = True) -> None:
+        self.tokenizer, self.model, self.alone = tokenizer, model, alone
         self.max_tokens = min(int(tokenizer.model_max_length), int(model.config.max_position_embeddings))
 
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
@@ -32,12 +35,8 @@ class ClipText:
 
     def _run(self, prompts: list[str], **options: bool) -> Any:
         prompts = [spell_out(prompt, self.tokenizer) for prompt in prompts]
-        long = [p for p in prompts if len(self.tokenizer(p, verbose=False).input_ids) > self.max_tokens]
-        if long:
-            warnings.warn(
-                f"the prompt {long[0][:60]!r} has more than {self.max_tokens} tokens: the prior does not see its end",
-                stacklevel=4,
-            )
+        if self.alone:
+            warn_of_unseen(((p, count(p, self.tokenizer)) for p in prompts), self.max_tokens)
         encoded = self.tokenizer(
             prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )

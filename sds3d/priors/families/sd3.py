@@ -34,9 +34,12 @@ def encode_text(components: Components, device: torch.device) -> TextEncoder:
 
     if ("text_encoder_3" in components) != ("tokenizer_3" in components):
         raise UserError("this model has one of text_encoder_3 and tokenizer_3 alone: it needs both, or neither")
-    clips = [ClipText(components["tokenizer" + n], frozen(components["text_encoder" + n], device)) for n in ("", "_2")]
+    alone = "text_encoder_3" not in components
+    clips = [
+        ClipText(components["tokenizer" + n], frozen(components["text_encoder" + n], device), alone) for n in ("", "_2")
+    ]
     t5 = None
-    if "text_encoder_3" in components:
+    if not alone:
         t5 = T5Text(components["tokenizer_3"], frozen(components["text_encoder_3"], device), T5_TOKENS, masked=False)
 
     def encode(prompts: list[str]) -> Cond:
