@@ -56,13 +56,13 @@ def generate(
     settings = resolve(prompt, overrides, job.preset)
     set_threads(threads)
     reporter = Reporter()
-    chosen = pick_device(device)
+    chosen, loaded = pick_device(device), None
     try:
         if budget is not None:
             from sds3d.engine.afford import afford, parse_budget
 
-            settings = afford(settings, parse_budget(budget), chosen, reporter.note)
-        make(settings, job.out, chosen, job.force, reporter, STARTED)
+            settings, loaded = afford(settings, parse_budget(budget), chosen, reporter.note)
+        make(settings, job.out, chosen, job.force, reporter, STARTED, loaded)
     finally:
         reporter.close()
 

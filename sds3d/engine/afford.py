@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 from sds3d.engine.distill import distill, prepare
+from sds3d.engine.remarks import noting_warnings
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors import load_prior
@@ -47,8 +48,10 @@ def parse_budget(text: str) -> Budget:
     return budget
 
 
-def afford(settings: Settings, budget: Budget, device: torch.device, tell: Callable[[str], None]) -> Settings:
-    """`settings` with as many steps and views as the budget allows, and never more than they had.
+def afford(
+    settings: Settings, budget: Budget, device: torch.device, tell: Callable[[str], None]
+) -> tuple[Settings, Prior]:
+    """`settings` with as many steps and views as the budget allows, never more than they had, and their prior, loaded.
 
     Memory comes first: the VAE encodes twice, then views are halved. Then time: fewer steps down to FEWEST, then fewer
     views. UserError where nothing fits.
@@ -58,10 +61,12 @@ def afford(settings: Settings, budget: Budget, device: torch.device, tell: Calla
     if settings.stages:
         raise UserError("--budget and --stages cannot be combined: the stages say how many steps they take")
     began = time.perf_counter()
-    prior = load_prior(settings.prior, device, **settings.changes)
+    with noting_warnings(tell):
+        prior = load_prior(settings.prior, device, **settings.changes)
     loading = time.perf_counter() - began
     while True:
-        seconds, used = try_steps(settings, prior)
+        with noting_warnings(tell):
+            seconds, used = try_steps(settings, prior)
         chosen = fit(settings, budget, seconds, used, loading, bool(vae(prior)), views_per_object(prior))
         if chosen.views == settings.views and chosen.speed == settings.speed:
             break
@@ -71,7 +76,7 @@ def afford(settings: Settings, budget: Budget, device: torch.device, tell: Calla
         + (f", {used / 1e9:.1f} GB" if used else "")
         + f": {chosen.steps} steps of {chosen.views} views"
     )
-    return chosen
+    return chosen, prior
 
 
 def fit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from sds3d.engine import run as runs
 from sds3d.engine.distill import Record
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
+from sds3d.engine.remarks import noting_warnings
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import check_changes, check_source, saved_scene
@@ -26,6 +26,7 @@ from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
 from sds3d.export import export_asset
 from sds3d.priors import load_prior
+from sds3d.priors.base import Prior
 
 
 class Listener(Protocol):
@@ -66,14 +67,16 @@ def generate(
     force: bool,
     listener: Listener,
     started: float | None = None,
+    prior: Prior | None = None,
 ) -> Path:
-    """The run folder of `settings` under `root`, complete: made, continued, or left alone when it already was.
+    """The run folder of `settings` under `root`, complete: made, continued, or left alone when it already was. `prior`
+    is theirs where it is loaded already.
 
     Raises Interrupted after a polite stop (the checkpoint is saved), UserError for what the user can mend.
     """
     run = runs.create(settings, root)
     with runs.locked(run.folder):
-        return _carry_through(run, device, listener, started, force)
+        return _carry_through(run, device, listener, started, force, prior)
 
 
 def resume(folder: Path, device: torch.device, listener: Listener, started: float | None = None) -> Path:
@@ -106,7 +109,12 @@ def export_run(
 
 
 def _carry_through(
-    run: Run, device: torch.device, listener: Listener, started: float | None, force: bool = False
+    run: Run,
+    device: torch.device,
+    listener: Listener,
+    started: float | None,
+    force: bool = False,
+    prior: Prior | None = None,
 ) -> Path:
     if run.complete and not force:
         listener.note(f"already complete: {run.folder}\n  make it again with --force, or another one with --seed")
@@ -120,10 +128,10 @@ def _carry_through(
     check_changes(settings)
     clock = Clock(listener, time.perf_counter() if started is None else started)
     clock.seconds["start"] = time.perf_counter() - clock.started
-    with clock.stage("prior"), _noting_warnings(listener):
-        prior = load_prior(settings.prior, device, **settings.changes)
+    with clock.stage("prior"), noting_warnings(listener.note):
+        prior = prior or load_prior(settings.prior, device, **settings.changes)
     run.begin(force)  # only now: a prior that does not load leaves an old run alone
-    with clock.stage("scene", tell=False), _noting_warnings(listener):
+    with clock.stage("scene", tell=False), noting_warnings(listener.note):
         loop = Staged(settings, prior, run.folder, listener.note)
         if run.restore(loop):
             listener.note(f"  resumed at step {loop.step} of {settings.steps}")
@@ -184,16 +192,6 @@ def _finish(run: Run, loop: Staged, clock: Clock) -> dict[str, Any]:
             }
             present(loop.scene, scratch, run.metrics, result)
     return result | {"seconds": clock.report(), "memory": peak_memory(loop.prior.device)}
-
-
-@contextmanager
-def _noting_warnings(listener: Listener) -> Iterator[None]:
-    """Warnings of the block (a prompt longer than the prior reads) become notes, each once."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
-        listener.note(f"  {text}")
 
 
 def _shorten(prompt: str, length: int = 60) -> str:
