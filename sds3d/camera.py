@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sds3d.transfer import put
+
 FILL = 0.95  # the unit ball's share of the image height; the embedded prior was trained with it
 
 
@@ -35,7 +37,7 @@ class Cameras:
         return Cameras(self.azimuth[i], self.elevation[i], self.fov[i], self.distance[i])
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(*(v.to(device) for v in (self.azimuth, self.elevation, self.fov, self.distance)))
+        return Cameras(*(put(v, device) for v in (self.azimuth, self.elevation, self.fov, self.distance)))
 
     @property
     def angles(self) -> Tensor:

@@ -28,13 +28,6 @@ def view_prompt(prompt: str, view: str) -> str:
     return f"{prompt}, {view} view"
 
 
-def view_index(azimuth: float, elevation: float) -> int:
-    """The row in VIEWS of the word for a view (degrees)."""
-    from sds3d.camera import view_name  # brings torch, which an empty prompt need not wait for
-
-    return VIEWS.index(view_name(azimuth, elevation))
-
-
 def slug(prompt: str) -> str:
     """A folder name of at most SLUG_LENGTH of [a-z0-9-] from any text: accents dropped, other scripts left out."""
     ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()

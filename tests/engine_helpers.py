@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.config import load_preset
-from sds3d.engine.distill import Record
+from sds3d.engine.record import Record
 from sds3d.engine.settings import Settings, from_values
 from sds3d.priors.base import Cond
 from sds3d.priors.oracle import MixturePrior, finite_set

@@ -19,7 +19,7 @@ from sds3d.bench.budget import Budget, Trial, evaluations, parse_budget, summary
 from sds3d.bench.likeness import pixel_diversity
 from sds3d.cli.bench_guidance import app, bench_app
 from sds3d.config import fields
-from sds3d.engine.distill import Record
+from sds3d.engine.record import Record
 from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
 from sds3d.guidance import GUIDANCE

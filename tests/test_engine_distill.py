@@ -11,15 +11,16 @@ from torch import Tensor
 
 from sds3d.camera import orbit
 from sds3d.engine import distill as loop
-from sds3d.engine.distill import PATIENCE, distill, prepare
+from sds3d.engine.distill import distill, prepare
 from sds3d.engine.meter import Meter
 from sds3d.engine.milestones import parse_milestones
+from sds3d.engine.record import PATIENCE, Record
 from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
 from sds3d.priors import load_prior
 
 
-def run(chosen: Any, prior: Any, steps: int | None = None) -> tuple[loop.Distiller, list[loop.Record]]:
+def run(chosen: Any, prior: Any, steps: int | None = None) -> tuple[loop.Distiller, list[Record]]:
     made = prepare(chosen, prior)
     records = []
     for record in distill(made):

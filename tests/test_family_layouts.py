@@ -174,7 +174,7 @@ def test_sanas_encoder_run_twice_gives_the_same_gradient() -> None:
         (prior.encode(rgb) * model.noise(1)).sum().backward()
         gradients.append(rgb.grad)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-6)
-    assert saving.codec.recompute  # type: ignore[attr-defined]
+    assert saving.codec.checkpointing  # type: ignore[attr-defined]
 
 
 def test_every_family_is_named_to_who_brings_another() -> None:

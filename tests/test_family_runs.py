@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sds3d.cli.app import app
 from sds3d.cli.console import Reporter
-from sds3d.engine.distill import Record
+from sds3d.engine.record import Record
 from sds3d.guidance.critic import CriticConfig, LoraCritic
 from sds3d.guidance.lora import target_layers
 from sds3d.streams import stream

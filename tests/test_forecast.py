@@ -140,14 +140,14 @@ def test_the_cost_of_a_prediction_is_that_of_a_real_one(name: str, folder: Path)
 
 def test_the_cost_of_encoding_counts_the_gradient_and_grows_with_the_views(folder: Path) -> None:
     prior = symbolic(folder)
-    one, two = encoding_cost(prior, 1, 32), encoding_cost(prior, 2, 32)
+    (one, held), (two, _) = encoding_cost(prior, 1, 32), encoding_cost(prior, 2, 32)
     assert two.flops["conv"] == 2 * one.flops["conv"]
     assert two.peak == pytest.approx(2 * one.peak, rel=0.05)
     rgb = torch.rand(1, 3, 32, 32, device="meta")
     with torch.no_grad(), Tally() as tally, FusedAttention(tally):
         prior.encode(rgb)
     assert one.flops["conv"] == pytest.approx(2 * tally.cost.flops["conv"], rel=0.05)  # x only: no weights' gradient
-    assert one.peak > 2 * tally.cost.peak
+    assert one.peak >= held > tally.cost.peak and one.peak > 2 * tally.cost.peak
 
 
 def test_half_precision_halves_the_memory_of_a_step(folder: Path) -> None:

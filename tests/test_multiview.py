@@ -297,7 +297,7 @@ def test_batches_do_not_tear_objects_apart(prior: DiffusionPrior, monkeypatch: p
     torch.testing.assert_close(prior.predict(x, t, cond), whole, rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match="speed.batch must be a multiple of 4, not 6"):
         configure(prior, Speed(batch=6))
-    for way in ("checkpointing", "tiling"):  # of the VAE, taken already
+    for way in ("checkpointing", "slicing"):  # of the VAE, taken already
         monkeypatch.setattr(prior.codec, way, True, raising=False)
     monkeypatch.setattr(prior, "largest", 24)
     prior.batch, seen = 0, []

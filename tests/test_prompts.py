@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
+from sds3d.camera import Cameras, view_name
+from sds3d.engine.view_words import nearest
 from sds3d.errors import UserError
-from sds3d.prompts import SLUG_LENGTH, VIEWS, clean, list_names, load_list, slug, view_index, view_prompt
+from sds3d.prompts import SLUG_LENGTH, VIEWS, clean, list_names, load_list, slug, view_prompt
 
 PROMPTS = [
     "a red chair",
@@ -52,8 +55,11 @@ def test_clean_makes_one_line_and_refuses_nothing() -> None:
 
 
 def test_view_words_follow_the_camera() -> None:
-    names = [VIEWS[view_index(a, e)] for a, e in ((0, 0), (90, 10), (180, 10), (-90, 0), (359, 0), (20, 80))]
-    assert names == ["front", "side", "back", "side", "front", "overhead"]
+    angles = ((0, 0), (90, 10), (180, 10), (-90, 0), (359, 0), (20, 80), (44, 60), (-46, 0), (134, 0), (-136, 61))
+    names = [view_name(a, e) for a, e in angles]
+    assert names == ["front", "side", "back", "side", "front", "overhead", "front", "side", "side", "overhead"]
+    azimuth, elevation = torch.tensor(angles, dtype=torch.float32).T
+    assert [VIEWS[i] for i in nearest(Cameras(azimuth, elevation, elevation, elevation))] == names
     assert view_prompt("a corgi", "back") == "a corgi, back view"
 
 

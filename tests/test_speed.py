@@ -15,8 +15,10 @@ from sds3d.bench.random_priors import ARCHITECTURES, LAYOUTS, random_prior
 from sds3d.cli.app import app
 from sds3d.engine.distill import distill, prepare
 from sds3d.engine.resolve import resolve
+from sds3d.engine.tally import Tally
 from sds3d.errors import UserError
-from sds3d.priors.base import Cond
+from sds3d.priors.base import Cond, Prior
+from sds3d.priors.diffusion import DiffusionPrior
 from sds3d.priors.oracle import gaussian
 from sds3d.priors.speed import Speed, configure, in_batches, relieve, with_relief
 from sds3d.streams import stream
@@ -75,17 +77,17 @@ def test_a_step_that_runs_out_of_memory_goes_on_with_less() -> None:
         assert a.loss == pytest.approx(b.loss, rel=1e-3) and a.alpha == pytest.approx(b.alpha, rel=1e-5)
 
 
-def test_memory_that_one_row_does_not_fit_is_said(sd) -> None:
-    sd.largest, sd.batch, sd.codec.checkpointing = 4, 0, True
-    told: list[str] = []
+def test_memory_that_one_row_does_not_fit_is_said() -> None:
+    sd = random_prior("sd15-random", CPU)
+    sd.largest, told = 4, list[str]()
 
     def hopeless() -> None:
         raise torch.cuda.OutOfMemoryError("out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         with_relief(sd, hopeless, told.append)
-    assert sd.batch == 1 and len(told) == 2 and relieve(sd) is None
-    sd.batch, sd.codec.checkpointing = 0, False
+    assert sd.batch == 1 and len(told) == 4 and relieve(sd) is None
+    assert "vae_checkpointing" in told[0] and "vae_slicing" in told[-1] and sd.codec.slicing
 
 
 def test_switches_that_a_prior_has_not_are_refused() -> None:
@@ -95,19 +97,54 @@ def test_switches_that_a_prior_has_not_are_refused() -> None:
         configure(oracle, Speed(batch=2))
     with pytest.raises(UserError, match="speed.batch"):
         Speed(batch=-1)
+    with pytest.raises(UserError, match="reduce-overhead is for CUDA"):
+        configure(random_prior("sd15-random", CPU), Speed(compile="reduce-overhead"))
 
 
-def test_checkpointing_keeps_the_gradient_of_the_encoder(sd) -> None:
-    image = torch.rand(1, 3, sd.size, sd.size, generator=stream(0, "image"))
-    found = []
-    for speed in (Speed(), Speed(vae_checkpointing=True)):
-        configure(sd, speed)
-        x = image.clone().requires_grad_()
-        found.append(torch.autograd.grad(sd.encode(x).square().sum(), x)[0])
-    assert torch.equal(*found) and found[0].abs().max() > 0
+@pytest.mark.parametrize(
+    ("said", "meant"), [("true", "default"), ("off", "off"), (False, "off"), ("max-autotune",) * 2]
+)
+def test_ways_to_compile(said: object, meant: str) -> None:
+    assert resolve("a ball", {"speed.compile": said}).speed.compile == meant
 
 
-MILLIONS = {"sd15-random": 859.5, "sdxl-random": 2567.5, "sd3-random": 2028.3}  # as the model cards have them
+def test_a_network_is_compiled_once_and_in_the_mode_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, modes = random_prior("sd15-random", CPU), list[object]()
+    monkeypatch.setattr(torch, "compile", lambda call, mode: modes.append(mode) or call)
+    for _ in range(2):
+        configure(prior, Speed(compile="max-autotune"))
+    assert modes == ["max-autotune"] and not prior.replays
+
+
+def encoded(prior: Prior, image: Tensor) -> tuple[Tensor, Tensor, int, int]:
+    """Latents, the gradient of their squares, bytes that wait for it and bytes at the peak."""
+    rgb = image.clone().requires_grad_()
+    with Tally() as tally:
+        x = prior.encode(rgb)
+        held = tally.alive
+        (gradient,) = torch.autograd.grad(x.square().sum(), rgb)
+    return x.detach(), gradient, held, tally.cost.peak
+
+
+def in_float32(prior: DiffusionPrior) -> DiffusionPrior:
+    torch.nn.Module.float(prior.codec.vae)  # type: ignore[attr-defined]
+    return prior
+
+
+def test_the_encoder_takes_less_memory_and_says_the_same() -> None:
+    """Per view and block, then per view alone. Shares of the graph of three views in one go."""
+    prior = in_float32(random_prior("sd15-random", CPU))
+    image = torch.rand(3, 3, prior.size, prior.size, generator=stream(0, "image"))
+    x, gradient, held, peak = encoded(prior, image)
+    for speed, most_held, most in ((Speed(vae_checkpointing=True), 0.35, 0.55), (Speed(vae_slicing=True), 0.05, 0.35)):
+        configure(prior, speed)
+        latents, slope, less_held, less = encoded(prior, image)
+        torch.testing.assert_close(latents, x, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(slope, gradient, rtol=1e-4, atol=1e-5)
+        assert less_held < most_held * held and less < most * peak
+
+
+MILLIONS = {"sd15-random": 859.5, "sdxl-random": 2567.5, "mvdream-random": 867.6, "sd3-random": 2028.3}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -124,8 +161,8 @@ def test_random_priors_are_of_the_true_size(name: str) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_random_priors_predict(name: str) -> None:
     prior = random_prior(name, CPU)
-    x = prior.encode(torch.rand(2, 3, prior.size, prior.size, generator=stream(0, "image")))
-    eps = prior.predict(x, torch.tensor([300, 900]), prior.text(["a", "b"]))
+    x = prior.encode(torch.rand(4, 3, prior.size, prior.size, generator=stream(0, "image")))
+    eps = prior.predict(x, torch.tensor([300, 900] * 2), prior.text(["a", "b"] * 2))
     assert eps.shape == x.shape and eps.isfinite().all() and (eps[0] != eps[1]).any()
 
 

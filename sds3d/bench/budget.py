@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
-from sds3d.engine.distill import Record, distill, prepare
+from sds3d.engine.distill import distill, prepare
 from sds3d.engine.evaluations import evaluations
+from sds3d.engine.record import Record
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors.base import Prior

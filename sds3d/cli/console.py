@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sds3d.engine.distill import Record
+    from sds3d.engine.record import Record
 
 STATUS_LINES, STATUS_SECONDS = 10, 20.0  # where there is no terminal for a bar: lines a run, longest silence
 

@@ -6,9 +6,8 @@ so a run that is stopped and resumed draws what an uninterrupted one draws.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sds3d.engine.hints import with_hint
 from sds3d.engine.meter import Meter
 from sds3d.engine.milestones import Milestone, parse_milestones, size_at
 from sds3d.engine.optim import Optimizers
+from sds3d.engine.record import Record, Step, Watch, known, verdict
 from sds3d.engine.scene_critic import SceneCritic
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import (
@@ -34,35 +34,13 @@ from sds3d.engine.setup import (
     load_source,
     prepare_conditions,
 )
-from sds3d.errors import UserError
 from sds3d.guidance import Context, Objective
 from sds3d.guidance.critic import LoraCritic
 from sds3d.priors.base import Prior, views_per_object
 from sds3d.priors.speed import configure, with_relief
 from sds3d.scenes.base import Frame, Scene
 from sds3d.streams import stream
-
-PATIENCE = 10  # steps in a row without a finite gradient before giving up
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one step did."""
-
-    step: int  # finished steps
-    total: int
-    t: float  # mean share of T
-    loss: float | None  # distillation loss; None when not finite
-    regulariser: float | None  # of the scene, and the objective's own on its geometry
-    critic_loss: float | None
-    alpha: float | None  # mean coverage of the views
-    skipped: bool  # not finite: the scene was left as it was
-    stats: dict[str, float | None]  # guidance.Stats
-    ms: dict[str, float]
-    notes: tuple[str, ...] = ()  # what people should know of it
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from sds3d.transfer import Numbers, put
 
 
 @dataclass
@@ -82,7 +60,12 @@ class Distiller:
     source: Scene | None = None  # the finished scene that this one edits, as it was
     step: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
-    failures: int = 0
+    watch: Watch = field(default_factory=Watch, init=False)
+
+    @property
+    def failures(self) -> int:
+        """Steps in a row, up to the last one that the host has seen, whose numbers were not finite."""
+        return self.watch.failures
 
     @property
     def together(self) -> int:
@@ -145,14 +128,21 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder:
 
 
 def distill(run: Distiller) -> Iterator[Record]:
+    """`steps`, each waited for: what it did."""
+    return (step.record() for step in steps(run))
+
+
+def steps(run: Distiller) -> Iterator[Step]:
     """Steps until the end, yielding after each; the caller may save, draw or stop between two of them.
 
-    Raises UserError after PATIENCE steps in a row whose numbers are not finite.
+    On CUDA the device may not have made them yet. Raises UserError after PATIENCE steps in a row whose numbers are not
+    finite, as soon as that is known.
     """
     if run.step == 0:
         probe_largest(run)
     while run.step < run.settings.steps:
         yield _step(run)
+    run.watch.finish()
 
 
 def probe_largest(run: Distiller) -> None:
@@ -167,15 +157,15 @@ def probe_largest(run: Distiller) -> None:
     run.optimizers.zero_grad()
 
 
-def _step(run: Distiller) -> Record:
+def _step(run: Distiller) -> Step:
     settings, step, meter = run.settings, run.step, run.meter
     progress = step / settings.steps
     meter.start()
     cameras = draw_cameras(settings, step, run.together).to(run.scene.device)
-    background = draw_background(settings, step, run.background, run.together).to(run.scene.device)
+    background = put(draw_background(settings, step, run.background, run.together), run.scene.device)
     conds = run.conditions.at(cameras, background)
     fraction = draw_times(settings, progress, step, run.together)
-    t = run.prior.schedule.timestep(fraction).to(run.prior.device)
+    t = put(run.prior.schedule.timestep(fraction), run.prior.device)
     meter.lap("rest")
 
     frame = run.scene.render(cameras, run.size, background)
@@ -197,47 +187,32 @@ def _step(run: Distiller) -> Record:
     torch.autograd.backward(ends, seeds)
     meter.lap("renderer")
 
-    numbers = _numbers(loss, penalty, frame, stats.nonfinite, run.optimizers.gradients())
-    skipped = not all(map(math.isfinite, numbers.values())) or numbers["nonfinite"] > 0
+    checked = _checked(loss, penalty, frame, stats.nonfinite, run.optimizers.gradients())
+    skip = verdict(checked)
     meter.lap("rest")
-    critic_loss = None
-    if skipped:
-        _count_failure(run, numbers)
-    else:
-        run.failures = 0
-        critic_loss = _update(run, frame, guided.context, progress)
+    found = {} if known(skip) else _update(run, frame, guided.context, progress, skip)
+    numbers = Numbers({**checked, **stats.tensors(), **found, "skipped": skip})
+    run.watch.add(step, numbers)
     run.step += 1
-    finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
-    return Record(
-        step=run.step,
-        total=settings.steps,
-        t=fraction.mean().item(),
-        loss=finite["loss"],
-        regulariser=finite["regulariser"],
-        critic_loss=critic_loss,
-        alpha=finite["alpha"],
-        skipped=skipped,
-        stats=stats.as_dict(),
-        ms=meter.read(),
-        notes=tuple(notes),
-    )
+    return Step(run.step, settings.steps, fraction.mean().item(), meter.read(), tuple(notes), numbers, stats)
 
 
-def _update(run: Distiller, frame: Frame, context: Context, progress: float) -> float | None:
-    """Optimisers, critic and the scene's housekeeping; returns the critic's loss."""
+def _update(run: Distiller, frame: Frame, context: Context, progress: float, skip: Tensor) -> dict[str, Tensor]:
+    """Optimisers and critic, which leave all as it is where `skip` is 1, and the scene's housekeeping; returns the
+    critic's loss by name."""
     settings, step, meter = run.settings, run.step, run.meter
     adams = run.optimizers.by_name
     run.scene.after_backward(step, settings.steps, frame, adams)
-    run.optimizers.step(progress)
+    run.optimizers.step(progress, skip)
     meter.lap("optimiser")
-    critic_loss = None
+    found = {}
     if run.critic is not None:
         generator = stream(settings.seed, "critic", step)
-        critic_loss = run.critic.train_step(context.x, context.conds["critic"], generator)
+        found["critic_loss"] = run.critic.train_step(context.x, context.conds["critic"], generator, skip)
     meter.lap("prior")
     run.scene.after_step(step, settings.steps, frame, adams, stream(settings.seed, "scene", step))
     meter.lap("optimiser")
-    return critic_loss
+    return found
 
 
 def draw_cameras(settings: Settings, step: int, together: int = 1) -> Cameras:
@@ -264,32 +239,16 @@ def draw_times(settings: Settings, progress: float, step: int, together: int = 1
     return time.sample(progress, n, stream(settings.seed, "time", step)).repeat_interleave(settings.views // n)
 
 
-def _numbers(
+def _checked(
     loss: Tensor, penalty: Tensor, frame: Frame, nonfinite: Tensor, gradients: list[Tensor]
-) -> dict[str, float]:
-    """Plain numbers of the step, with one device synchronisation. A sum is finite only if its terms are."""
+) -> dict[str, Tensor]:
+    """0-d tensors that tell whether the step is sound. A sum is finite only if its terms are."""
     total = torch.stack([g.detach().sum(dtype=torch.float32) for g in gradients]).sum() if gradients else loss * 0
-    values = {
+    return {
         "loss": loss,
         "regulariser": penalty,
         "alpha": frame.alpha.mean(),
         "image": frame.rgb.sum(),
         "nonfinite": nonfinite,
-        "gradient": total,
+        "slopes": total,
     }
-    stacked = torch.stack([v.detach().float().reshape(()).to(loss.device) for v in values.values()])
-    return dict(zip(values, stacked.tolist(), strict=True))
-
-
-def _count_failure(run: Distiller, numbers: dict[str, float]) -> None:
-    run.failures += 1
-    run.optimizers.zero_grad()
-    if run.failures < PATIENCE:
-        return
-    image, guidance = math.isfinite(numbers["image"]), numbers["nonfinite"] == 0
-    where = "rendered images" if not image else "prior's predictions" if not guidance else "scene's gradients"
-    hint = "use a prior in float32" if where.startswith("prior") else "lower the scene's learning rates"
-    raise UserError(
-        f"stopped at step {run.step}: the {where} were not finite {PATIENCE} steps in a row; {hint} "
-        "and resume from the last checkpoint"
-    )

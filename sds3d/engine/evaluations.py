@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from sds3d.engine.distill import Record, distill, prepare
+from sds3d.engine.distill import distill, prepare
+from sds3d.engine.record import Record
 from sds3d.engine.settings import Settings
 from sds3d.priors.base import Cond
 from sds3d.schedule import Schedule, cosine
@@ -66,7 +67,7 @@ def count(settings: Settings, capabilities: frozenset[str], together: int = 1) -
     real prior, which would look at `together` views of an object at once. Raises UserError where the settings lack what
     their guidance needs."""
     prior = Counter(capabilities, together)
-    run = prepare(replace(settings, steps=TRIAL, size=SIZE), prior)
+    run = prepare(replace(settings, steps=TRIAL, size=SIZE, milestones=()), prior)
     try:
         records = list(distill(run))
     finally:

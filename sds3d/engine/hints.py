@@ -14,6 +14,7 @@ from sds3d.camera import Cameras
 from sds3d.guidance.surface import unproject
 from sds3d.priors.base import Cond
 from sds3d.scenes.base import Frame
+from sds3d.transfer import put_like
 
 COVERED = 0.5  # coverage from which a pixel's depth counts
 FLOOR = 0.2  # grey of the farthest covered point; what is not covered is black
@@ -43,7 +44,7 @@ def normal_hint(cameras: Cameras, frame: Frame) -> Tensor:
     rotation = cameras.world_to_camera()[:, :3, :3].to(world)
     right_down_away = torch.einsum("bij,bjhw->bihw", rotation, world)
     colour = (1 - F.normalize(right_down_away, dim=1, eps=1e-6)) / 2  # left, up, towards the camera
-    facing = colour.new_tensor([0.5, 0.5, 1.0]).view(1, 3, 1, 1)
+    facing = put_like(torch.tensor([0.5, 0.5, 1.0]), colour).view(1, 3, 1, 1)
     return facing + alpha * (colour - facing)
 
 

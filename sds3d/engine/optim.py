@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sds3d.scenes.base import ParamGroup
+from sds3d.transfer import step_unless
 
 
 class Optimizers:
@@ -25,12 +26,12 @@ class Optimizers:
         for optimizer in self.by_name.values():
             optimizer.zero_grad(set_to_none=True)
 
-    def step(self, progress: float) -> None:
-        """One update at the learning rates of `progress` in [0, 1)."""
+    def step(self, progress: float, skip: Tensor | None = None) -> None:
+        """One update at the learning rates of `progress` in [0, 1), or none where `skip`, 0-d float32, is 1."""
         for name, optimizer in self.by_name.items():
             lr, final = self.rates[name]
             optimizer.param_groups[0]["lr"] = lr * (final / lr) ** progress if lr > 0 else 0.0
-            optimizer.step()
+            step_unless(optimizer, skip)
 
     def state_dict(self) -> dict[str, Tensor]:
         """GROUP.INDEX.MOMENT -> tensor."""

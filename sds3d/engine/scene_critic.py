@@ -50,9 +50,9 @@ class SceneCritic:
         background = shade[:, None].expand(-1, 3).to(self.scene.device)
         return self.prior.encode(self.scene.render(cameras, self.size, background).rgb)
 
-    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float:
+    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator, skip: Tensor | None = None) -> Tensor:
         """Nothing to learn."""
-        return 0.0
+        return x.new_zeros(())
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sds3d.engine.distill import Distiller, Record, distill, prepare
+from sds3d.engine.distill import Distiller, prepare, steps
 from sds3d.engine.hand_over import hand_over
 from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
+from sds3d.engine.record import Step
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import create_critic, create_scene
 from sds3d.engine.stages import stage_at, stage_settings, stages_of
@@ -38,14 +39,14 @@ class Staged:
     def step(self) -> int:
         return self.stages[self.index].first + self.loop.step
 
-    def records(self) -> Iterator[Record]:
+    def steps(self) -> Iterator[Step]:
         """Steps to the end of the last stage, counted over all of them."""
         while True:
             stage = self.stages[self.index]
             if len(self.stages) > 1:
                 self.tell(f"  stage {self.index + 1}/{len(self.stages)}: {stage.scene}, {stage.steps} steps")
-            for record in distill(self.loop):
-                yield replace(record, step=record.step + stage.first, total=self.stages[-1].last)
+            for step in steps(self.loop):
+                yield replace(step, step=step.step + stage.first, total=self.stages[-1].last)
             if self.index + 1 == len(self.stages):
                 return
             self._advance()
@@ -70,7 +71,6 @@ class Staged:
             meter=Meter(self.prior.device, self.loop.meter.synchronise),
             step=0,
             cache={},
-            failures=0,
         )
         self.index = index
 

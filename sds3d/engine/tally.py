@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop
@@ -110,35 +109,41 @@ def _blank(value: Any) -> Any:
     return Blank(tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
 
 
-class FusedAttention(TorchFunctionMode):
-    """Attention as the fused kernels do it, without a matrix of all pairs; shapes alone would take the plain way."""
+class FusedAttention:
+    """Attention as the fused kernels do it, without a matrix of all pairs; shapes alone would take the plain way.
+
+    It stands in for torch's function itself: a mode of torch would not be heeded by what a backward pass runs again.
+    """
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
         self.tally = tally
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is not torch.nn.functional.scaled_dot_product_attention:
-            return func(*args, **kwargs)
-        given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
-        return _Attention.apply(self.tally, given["query"], given["key"], given["value"])
+    def __enter__(self) -> None:
+        self.plain = torch.nn.functional.scaled_dot_product_attention
+        torch.nn.functional.scaled_dot_product_attention = self._fused
+
+    def __exit__(self, *raised: object) -> None:
+        torch.nn.functional.scaled_dot_product_attention = self.plain
+
+    def _fused(self, query: Tensor, key: Tensor, value: Tensor, *options: Any, **more: Any) -> Tensor:
+        answer: Tensor = _Attention.apply(self.tally, self.plain, query, key, value)
+        return answer
 
 
 class _Attention(torch.autograd.Function):
     """Counts; its values have no content."""
 
     @staticmethod
-    def forward(ctx: Any, tally: Tally, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(ctx: Any, tally: Tally, plain: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ctx.save_for_backward(q, k, v)
         ctx.tally, ctx.flops = tally, sdpa_flop(*(_heads(x) for x in (q, k, v)))
-        tally.count("attention", ctx.flops, torch.nn.functional.scaled_dot_product_attention, (q, k, v))
+        tally.count("attention", ctx.flops, plain, (q, k, v))
         return q.new_empty(*q.shape[:-1], v.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ctx.tally.cost.flops["attention"] += int(BACKWARD * ctx.flops)
-        return None, *(torch.empty_like(x) for x in ctx.saved_tensors)
+        return None, None, *(torch.empty_like(x) for x in ctx.saved_tensors)
 
 
 def _heads(value: Tensor) -> tuple[int, ...]:

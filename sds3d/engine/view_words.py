@@ -13,24 +13,29 @@ from torch import Tensor
 
 from sds3d.camera import Cameras
 from sds3d.priors.base import Cond
-from sds3d.prompts import view_index
+from sds3d.prompts import VIEWS
 
 RISE = (45.0, 75.0)  # degrees of elevation over which "overhead" takes the place of the other words
 
 
 def nearest(cameras: Cameras) -> Tensor:
     """(B,) rows of prompts.VIEWS: the word for each view."""
-    angles = zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)
-    return torch.tensor([view_index(azimuth, elevation) for azimuth, elevation in angles])
+    off = _from_the_front(cameras)
+    around = (off >= 45).long() + (off > 135)
+    return around.masked_fill(cameras.elevation > 60, len(VIEWS) - 1)
 
 
 def shares(cameras: Cameras) -> Tensor:
     """(B, 4) of prompts.VIEWS, adding up to 1: all front at azimuth 0, side at 90, back at 180, linear between."""
-    off = 180 - (cameras.azimuth % 360 - 180).abs()  # (B,) degrees from the front
-    turn = off / 90
+    turn = _from_the_front(cameras) / 90
     round_about = torch.stack([(1 - turn).clamp(min=0), 1 - (turn - 1).abs(), (turn - 1).clamp(min=0)], -1)
     above = ((cameras.elevation - RISE[0]) / (RISE[1] - RISE[0])).clamp(0, 1)[:, None]
     return torch.cat([round_about * (1 - above), above], -1)
+
+
+def _from_the_front(cameras: Cameras) -> Tensor:
+    """(B,) degrees of azimuth from 0 to 180."""
+    return 180 - (cameras.azimuth % 360 - 180).abs()
 
 
 def blend(cond: Cond, weights: Tensor) -> Cond:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.guidance.base import Call, Context, Distillation, State, guided, guided_calls, q_sample
+from sds3d.transfer import put
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class ASD(Distillation):
         """t+ (B,) of t (B,), at most T - 1."""
         steps = c.prior.schedule.steps
         low = (self.floor + (self.floor_end - self.floor) * c.progress) * steps
-        u = torch.rand(len(t), generator=c.generator).to(t.device)
+        u = put(torch.rand(len(t), generator=c.generator), t.device)
         return (t + self.gap((self.shift * u * (t - low)).floor().clamp(min=0), c.progress).long()).clamp(max=steps - 1)
 
     def gap(self, drawn: Tensor, progress: float) -> Tensor:

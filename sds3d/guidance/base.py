@@ -23,6 +23,7 @@ from sds3d.errors import UserError, unknown
 from sds3d.guidance.perp_neg import NEGATIVES, repelled, view_weights
 from sds3d.priors.base import Cond, Prior
 from sds3d.schedule import WEIGHTS, Schedule
+from sds3d.transfer import put_like
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class CriticLike(Protocol):
         """eps (B, C, h, w), as Prior.predict."""
         ...
 
-    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float:
-        """One update towards the distribution of x (B, C, h, w); returns the loss."""
+    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator, skip: Tensor | None = None) -> Tensor:
+        """One update towards the distribution of x (B, C, h, w), or none where `skip`, 0-d, is 1; returns the loss."""
         ...
 
 
@@ -181,7 +182,7 @@ class Distillation(Objective):
 
 def iid_noise(c: Context) -> Tensor:
     """Fresh N(0, I) like x. Drawn in float32 on the CPU, so that every device and precision sees the same noise."""
-    return torch.randn(c.x.shape, generator=c.generator).to(c.x)
+    return put_like(torch.randn(c.x.shape, generator=c.generator), c.x)
 
 
 def q_sample(x: Tensor, t: Tensor, noise: Tensor, schedule: Schedule) -> State:

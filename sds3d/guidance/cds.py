@@ -24,6 +24,7 @@ from sds3d.guidance.base import (
 from sds3d.guidance.evaluate import evaluate
 from sds3d.guidance.noise import run_fixed
 from sds3d.guidance.paths import state_at, ve_step
+from sds3d.transfer import put
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class CDS(Distillation):
         answers = evaluate([*calls, *negative_calls(calls, self)], states, c)
         eps = guided(Predictions(answers, states, c, self), scale)
         low, high = self.gap
-        gap = low + (high - low) * torch.rand(len(t), generator=c.generator).to(t.device)
+        gap = low + (high - low) * put(torch.rand(len(t), generator=c.generator), t.device)
         s = (t - (gap * schedule.steps).long()).clamp(min=0)
         return states | {"s": state_at(ve_step(states["t"].z, eps, t, s, schedule), s, schedule, eps)}
 

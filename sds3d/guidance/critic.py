@@ -14,6 +14,7 @@ from sds3d.errors import UserError
 from sds3d.guidance.base import q_sample
 from sds3d.guidance.lora import Adapter
 from sds3d.priors.base import Cond, Prior, views_per_object
+from sds3d.transfer import put, put_like, step_unless
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LoraCritic:
         self.camera = None
         if "camera" not in prior.capabilities:
             self.camera = CameraTokens(prior.text([""]).tokens.shape[-1], generator).to(prior.device)
-        self.optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr)
+        self.optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, fused=True)
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
         camera = {} if self.camera is None else dict(self.camera.named_parameters(prefix="camera"))
@@ -87,13 +88,15 @@ class LoraCritic:
         with self._adapted():
             return self.prior.predict(x_t, t, self._encode_camera(cond))
 
-    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float:
-        """`config.steps` updates on encoded renders x (B, C, h, w) under `cond`; the mean squared error of eps.
+    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator, skip: Tensor | None = None) -> Tensor:
+        """`config.steps` updates on encoded renders x (B, C, h, w) under `cond`; the mean squared error of eps, 0-d.
 
-        t is uniform in [0, T). The loss is ||e_psi - n||^2; an update with a non-finite gradient is skipped.
+        t is uniform in [0, T). The loss is ||e_psi - n||^2; an update with a non-finite gradient is skipped, and all
+        are where `skip`, 0-d on the device, is 1.
         """
-        losses = [self._update(x.detach(), cond, generator) for _ in range(self.config.steps)]
-        return float(torch.stack(losses).mean())
+        skip = x.new_zeros((), dtype=torch.float32) if skip is None else skip
+        losses = [self._update(x.detach(), cond, generator, skip) for _ in range(self.config.steps)]
+        return torch.stack(losses).mean()
 
     def remove(self) -> None:
         """Take the adapters off the prior's network."""
@@ -118,15 +121,13 @@ class LoraCritic:
                 parameter.copy_(state[name])
                 prefix = f"optimizer/{name}/"
                 moments = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-                self.optimizer.state[parameter] = {
-                    k: v.clone() if k == "step" else v.to(parameter, copy=True) for k, v in moments.items()
-                }
+                self.optimizer.state[parameter] = {k: v.to(parameter, copy=True) for k, v in moments.items()}
 
-    def _update(self, x: Tensor, cond: Cond, generator: torch.Generator) -> Tensor:
+    def _update(self, x: Tensor, cond: Cond, generator: torch.Generator, skip: Tensor) -> Tensor:
         schedule, together = self.prior.schedule, views_per_object(self.prior)
         objects = len(x) // together
-        t = torch.randint(schedule.steps, (objects,), generator=generator).repeat_interleave(together).to(x.device)
-        noise = torch.randn(x.shape, generator=generator).to(x)
+        t = torch.randint(schedule.steps, (objects,), generator=generator).repeat_interleave(together)
+        t, noise = put(t, x.device), put_like(torch.randn(x.shape, generator=generator), x)
         state = q_sample(x, t, noise, schedule)
         drop = torch.rand(objects, generator=generator).repeat_interleave(together) < self.config.camera_dropout
         with torch.enable_grad(), self._adapted():
@@ -135,8 +136,7 @@ class LoraCritic:
             self.optimizer.zero_grad()
             loss.backward()
         norms = torch.stack([p.grad.norm() for p in self.parameters() if p.grad is not None])
-        if bool(norms.isfinite().all()):
-            self.optimizer.step()
+        step_unless(self.optimizer, skip.maximum((~norms.isfinite().all()).to(skip)))
         return loss.detach() / x[0].numel()
 
     def _encode_camera(self, cond: Cond) -> Cond:
@@ -158,7 +158,7 @@ class LoraCritic:
 def _forget_camera(cond: Cond, rows: Tensor) -> Cond:
     if cond.camera is None:
         return cond
-    return cond.with_camera(cond.camera.masked_fill(rows[:, None].to(cond.camera.device), float("nan")))
+    return cond.with_camera(cond.camera.masked_fill(put(rows[:, None], cond.camera.device), float("nan")))
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,6 @@ class OracleCritic:
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         return self.model.predict(x_t, t, cond)
 
-    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator) -> float:
+    def train_step(self, x: Tensor, cond: Cond, generator: torch.Generator, skip: Tensor | None = None) -> Tensor:
         """Nothing to learn."""
-        return 0.0
+        return x.new_zeros(())

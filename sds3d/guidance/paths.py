@@ -14,6 +14,7 @@ from torch import Tensor
 from sds3d.guidance.base import Context, State, guided, guided_calls, iid_noise
 from sds3d.guidance.evaluate import evaluate
 from sds3d.schedule import Schedule
+from sds3d.transfer import put_like
 
 
 def ddim_step(
@@ -38,7 +39,7 @@ def ddim_step(
     if eta == 0:
         return alpha_s * clean + sigma_s * eps
     spread = eta * ddim_spread(t, s, schedule, z)
-    noise = torch.randn(z.shape, generator=generator).to(z)
+    noise = put_like(torch.randn(z.shape, generator=generator), z)
     return alpha_s * clean + (sigma_s**2 - spread**2).clamp(min=0).sqrt() * eps + spread * noise
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sds3d.guidance.base import Context, State
 from sds3d.guidance.sds import SDS
+from sds3d.transfer import put_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,4 +32,4 @@ class RFDS(SDS):
     def post(self, g: Tensor, states: Mapping[str, State], c: Context) -> Tensor:
         if not self.random_weight:
             return g
-        return g * torch.randn(len(g), generator=c.generator).to(g).sigmoid().view(-1, 1, 1, 1)
+        return g * put_like(torch.randn(len(g), generator=c.generator), g).sigmoid().view(-1, 1, 1, 1)

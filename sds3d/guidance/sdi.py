@@ -12,6 +12,7 @@ from sds3d.errors import UserError
 from sds3d.guidance.base import Context
 from sds3d.guidance.paths import grid, path
 from sds3d.guidance.sds import SDS
+from sds3d.transfer import put
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class SDI(SDS):
 
     def noise(self, c: Context, t: Tensor) -> Tensor:
         steps = c.prior.schedule.steps
-        u = torch.rand(len(t), generator=c.generator).to(t.device)
+        u = put(torch.rand(len(t), generator=c.generator), t.device)
         end = (t + (self.beyond * steps * u).long()).clamp(1, steps - 1)
         levels = grid(0, end, max(1, round(self.step * steps)))
         found = path(c, c.x, levels, self.inversion_cfg, self.eta)[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from sds3d.guidance.base import Call, Context, Objective, Predictions, State, ne
 from sds3d.guidance.evaluate import evaluate
 from sds3d.priors.codec import resize
 from sds3d.schedule import WEIGHTS
+from sds3d.transfer import Numbers
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class Stats:
     nfe: int  # prior predictions per view
     critic_nfe: int  # critic predictions per view
 
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain numbers (one device synchronisation); what this objective does not define is None."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-        numbers = torch.stack([v.float() for v in tensors.values()]).tolist()
-        values |= dict(zip(tensors, numbers, strict=True))
+    def tensors(self) -> dict[str, Tensor]:
+        """What is on the device, by name."""
+        return {k: v for k, v in self._values().items() if isinstance(v, Tensor)}
+
+    def plain(self, numbers: Mapping[str, float]) -> dict[str, float | None]:
+        """Plain numbers, given those of `tensors`; what this objective does not define is None."""
+        values = {k: numbers[k] if isinstance(v, Tensor) else v for k, v in self._values().items()}
         return {k: v if math.isfinite(v) else None for k, v in values.items()}
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain numbers (one device synchronisation)."""
+        return self.plain(Numbers(self.tensors()).read())
+
+    def _values(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def distill_gradient(objective: Objective, c: Context, t: Tensor) -> tuple[Tensor, Stats]:
@@ -102,7 +112,7 @@ def clip_pixels(g: Tensor, limit: float) -> Tensor:
 
 
 def _statistics(g: Tensor, e: Mapping[Call, Tensor], states: Mapping[str, State], finite: Tensor, c: Context) -> Stats:
-    nan = torch.tensor(float("nan"), device=g.device)
+    nan = g.new_full((), float("nan"))
     pos, null, noise = e.get(Call("pos")), e.get(Call("null")), states["t"].noise
     base = null if null is not None else pos
     last = c.cache.get("gradient")

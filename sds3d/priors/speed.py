@@ -6,16 +6,17 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.priors.base import Cond, Prior
+from sds3d.priors.base import Cond, Prior, views_per_object
 from sds3d.priors.codec import Latents
 
 T = TypeVar("T")
+GRAPHS = ("reduce-overhead", "max-autotune")  # ways to compile in which torch replays CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,15 @@ class Speed:
     """Switches of a prior made of networks; priors in closed form have nothing to switch."""
 
     channels_last: bool = True  # memory layout of networks of convolutions on CUDA
-    compile: bool = False  # torch.compile the network: minutes at the start, faster steps
-    vae_checkpointing: bool = False  # encode twice instead of keeping what the way back needs
+    # torch.compile the networks, in one of torch's modes: minutes at the start, faster steps. True is default.
+    compile: bool | Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    vae_checkpointing: bool = False  # compute again within the encoder's blocks what the way back needs
+    vae_slicing: bool = False  # encode each view again instead of keeping anything for the way back
     batch: int = 0  # most predictions in one forward; 0: all of a step
 
     def __post_init__(self) -> None:
+        if isinstance(self.compile, bool):
+            object.__setattr__(self, "compile", "default" if self.compile else "off")
         if self.batch < 0:
             raise UserError(f"speed.batch must be 0 (all at once) or more, not {self.batch}")
 
@@ -39,16 +44,48 @@ def configure(prior: Prior, speed: Speed) -> None:
         if speed != Speed():
             raise UserError(f"speed.X has no effect on prior {prior.name!r}, which has no network: leave it out")
         return
+    together = views_per_object(prior)
+    if speed.batch % together:
+        raise UserError(
+            f"speed.batch must be a multiple of {together}, not {speed.batch}: prior {prior.name!r} looks at so many "
+            "views of an object together"
+        )
     prior.batch = speed.batch
     if speed.channels_last and prior.device.type == "cuda":
-        for module in (network, *vae(prior)):
+        for module in (*networks(prior), *vae(prior)):
             torch.nn.Module.to(module, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _configure_vae(prior, speed)
+    _compile(prior, str(speed.compile))
+
+
+def _configure_vae(prior: Prior, speed: Speed) -> None:
+    codec: Any = getattr(prior, "codec", None)
+    for name in ("vae_checkpointing", "vae_slicing"):
+        if getattr(speed, name) and not vae(prior):
+            raise UserError(f"speed.{name} has no effect: prior {prior.name!r} has no VAE; leave it out")
     if speed.vae_checkpointing:
-        if not vae(prior):
-            raise UserError(f"speed.vae_checkpointing has no effect: prior {prior.name!r} has no VAE; leave it out")
-        prior.codec.checkpoint()  # type: ignore[attr-defined]
-    if speed.compile:
-        network.compile()
+        codec.checkpoint()
+    if speed.vae_slicing:
+        codec.slice()
+
+
+def _compile(prior: Prior, mode: str) -> None:
+    """Compile the prior's networks at their first call; those that are compiled already stay as they are."""
+    cuda = prior.device.type == "cuda"
+    if mode == "reduce-overhead" and not cuda:
+        raise UserError(f"speed.compile=reduce-overhead is for CUDA, and this is {prior.device}: use default")
+    prior.replays = cuda and mode in GRAPHS  # type: ignore[attr-defined]
+    if mode == "off":
+        return
+    for module in networks(prior):
+        if module._compiled_call_impl is None:
+            module.compile(mode=mode)
+
+
+def networks(prior: Prior) -> list[Any]:
+    """The network, and the ControlNet around it."""
+    around = (getattr(wrap, "model", None) for wrap in getattr(prior, "around", ()))
+    return [prior.network, *(model for model in around if isinstance(model, torch.nn.Module))]
 
 
 def vae(prior: Prior) -> tuple[Any, ...]:
@@ -70,16 +107,22 @@ def in_batches(
 def relieve(prior: Prior) -> str | None:
     """Take the next way to need less memory, and say which; None when there is none left.
 
-    First checkpointing of the VAE, then half as many predictions in a forward, down to one.
+    First checkpointing of the VAE, then half as many predictions in a forward, down to one (object), then views
+    encoded again one by one.
     """
-    if vae(prior) and not getattr(prior.codec, "checkpointing", True):  # type: ignore[attr-defined]
-        prior.codec.checkpoint()  # type: ignore[attr-defined]
-        return "the VAE encodes twice (speed.vae_checkpointing)"
+    codec: Any = prior.codec if vae(prior) else None  # type: ignore[attr-defined]
+    if codec is not None and not codec.checkpointing:
+        codec.checkpoint()
+        return "the VAE's blocks computed twice (speed.vae_checkpointing)"
     largest, most = getattr(prior, "largest", 0), getattr(prior, "batch", 0)
-    if min(n for n in (largest, most or largest)) <= 1:
-        return None
-    prior.batch = max(1, (most or largest) // 2)  # type: ignore[attr-defined]
-    return f"at most {prior.batch} predictions at once (speed.batch)"  # type: ignore[attr-defined]
+    together = views_per_object(prior)
+    if min(largest, most or largest) > together:
+        prior.batch = max(1, (most or largest) // (2 * together)) * together  # type: ignore[attr-defined]
+        return f"at most {prior.batch} predictions at once (speed.batch)"  # type: ignore[attr-defined]
+    if codec is not None and not codec.slicing:
+        codec.slice()
+        return "each view encoded twice (speed.vae_slicing)"
+    return None
 
 
 def with_relief(prior: Prior, work: Callable[[], T], tell: Callable[[str], None]) -> T:

@@ -35,8 +35,9 @@ class Statistics:
     def add(self, gradient: Tensor, radii: Tensor, unit: float = 1.0) -> None:
         """Gradients with respect to means2d (B, N, 2) in pixels; radii (B, N, 2), 0 where not drawn. `unit` is how many
         pixels are one in what is counted."""
-        drawn = (radii > 0).all(-1)
-        self.rows["grad2d"] += (torch.linalg.vector_norm(gradient, dim=-1) * drawn).sum(0) * unit
+        pull = torch.linalg.vector_norm(gradient, dim=-1)  # not finite where the step will not count
+        drawn = (radii > 0).all(-1) & pull.isfinite()
+        self.rows["grad2d"] += pull.where(drawn, 0).sum(0) * unit
         self.rows["count"] += drawn.sum(0)
 
     def mean(self) -> Tensor:

@@ -17,6 +17,7 @@ from sds3d.priors.base import Cond
 from sds3d.priors.families.base import Components, Family, TextEncoder, frozen
 from sds3d.priors.families.deepfloyd import T5, T5_TOKENIZER
 from sds3d.priors.families.sd import VAE
+from sds3d.transfer import put_like
 
 TRANSFORMER = {
     ("diffusers", "PixArtTransformer2DModel"): "diffusers.models.transformers.pixart_transformer_2d",
@@ -59,10 +60,10 @@ def sizes(network: Any, x_t: Tensor) -> dict[str, Tensor | None]:
     if not network.use_additional_conditions:
         return {"resolution": None, "aspect_ratio": None}
     n, _, height, width = x_t.shape
-    resolution = x_t.new_tensor([[FACTOR * height, FACTOR * width]])
+    resolution = put_like(torch.tensor([[FACTOR * height, FACTOR * width]]), x_t)
     return {
         "resolution": resolution.expand(n, -1),
-        "aspect_ratio": x_t.new_tensor([[height / width]]).expand(n, -1),
+        "aspect_ratio": x_t.new_full((n, 1), height / width),
     }
 
 

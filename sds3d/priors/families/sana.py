@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from sds3d.errors import UserError
 from sds3d.priors.base import Cond
-from sds3d.priors.codec import Codec, Latents, resize
+from sds3d.priors.codec import Codec, Latents, recompute
 from sds3d.priors.families.base import Components, Family, TextEncoder, frozen
 from sds3d.priors.families.flow import flow_noising
 from sds3d.priors.noise import Noising
@@ -31,19 +30,11 @@ GEMMA_TOKENIZER = {
 class DeepCompressed(Latents):
     """x = scale E(rgb) of a deterministic autoencoder (DC-AE, Chen et al., arXiv 2410.10733)."""
 
-    def __init__(self, vae: Any, size: int) -> None:
-        self.vae, self.size = vae, size
-        self.scale, self.shift = float(vae.config.scaling_factor), 0.0
-        self.recompute = False
-
-    def encode(self, rgb: Tensor) -> Tensor:
-        pixels = (resize(rgb, self.size) * 2 - 1).to(self.vae.dtype)
-        x = checkpoint(self._encode, pixels, use_reentrant=False) if self.recompute else self._encode(pixels)
-        return x.float() * self.scale
-
     def checkpoint(self) -> None:
-        """The network itself knows no checkpoints: the whole encoder is run again in the backward pass."""
-        self.recompute = True
+        """Keep nothing, as `slice` does: this encoder has no blocks that could be computed again."""
+        if not self.slicing:
+            recompute(self.vae.encoder)
+        self.checkpointing = self.slicing = True
 
     def _encode(self, pixels: Tensor) -> Tensor:
         latent: Tensor = self.vae.encode(pixels).latent

@@ -12,6 +12,7 @@ from sds3d.errors import UserError
 from sds3d.priors.base import Cond
 from sds3d.priors.families.base import Components, Family, TextEncoder, frozen
 from sds3d.priors.families.sd import CLIP, CLIP_TOKENIZER, UNET, VAE
+from sds3d.transfer import put_like
 
 PROJECTED = {("transformers", "CLIPTextModelWithProjection"): "transformers.models.clip.modeling_clip"}
 FACTOR = 8  # pixels per latent of SDXL's VAE: the network is told sizes in pixels
@@ -50,8 +51,8 @@ def encode_text(components: Components, device: torch.device) -> TextEncoder:
 
 def forward(network: Any, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
     height, width = (FACTOR * n for n in x_t.shape[-2:])
-    sizes = x_t.new_tensor([[height, width, 0, 0, height, width]])  # original size, crop's corner, target size
-    added = {"text_embeds": cond.pooled, "time_ids": sizes.expand(len(x_t), -1)}
+    sizes = torch.tensor([[height, width, 0, 0, height, width]])  # original size, crop's corner, target size
+    added = {"text_embeds": cond.pooled, "time_ids": put_like(sizes, x_t).expand(len(x_t), -1)}
     output: Tensor = network(x_t, t, encoder_hidden_states=cond.tokens, added_cond_kwargs=added, return_dict=False)[0]
     return output
 
