@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ import torch
 
 from sds3d import config
 from sds3d.engine import run as runs
-from sds3d.engine.distill import Record
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
+from sds3d.engine.record import Record, Step
 from sds3d.engine.remarks import noting_warnings
 from sds3d.engine.run import Run
 from sds3d.engine.settings import Settings
@@ -150,21 +151,31 @@ def _carry_through(
 
 def optimise(run: Run, loop: Staged, listener: Listener) -> None:
     """The loop to its end, with metrics, previews and checkpoints; a polite stop saves and raises Interrupted."""
-    settings = run.settings
-    with polite_stop() as stop, open(run.metrics, "a", encoding="utf-8") as metrics:
-        for record in loop.records():
+    settings, late = run.settings, deque[Step]()
+
+    def tell(wait: bool) -> None:
+        """Write and show the steps whose numbers are here, or with `wait` all."""
+        while late and (wait or late[0].ready):
+            record = late.popleft().record()
             metrics.write(json.dumps(record.as_dict(), allow_nan=False) + "\n")
             listener.step(record)
-            for note in record.notes:
+
+    with polite_stop() as stop, open(run.metrics, "a", encoding="utf-8") as metrics:
+        for step in loop.steps():
+            late.append(step)
+            stopping = stop.asked
+            saving = step.step % settings.checkpoint_every == 0 or step.step in loop.seams or stopping
+            tell(wait=saving)
+            for note in step.notes:
                 listener.note(f"  {note}")
-            if record.step % settings.preview_every == 0:
-                preview(loop.scene, run.previews / f"{record.step:06}.png")
-            if record.step % settings.checkpoint_every == 0 or record.step in loop.seams or stop.asked:
+            if step.step % settings.preview_every == 0:
+                preview(loop.scene, run.previews / f"{step.step:06}.png")
+            if saving:
                 metrics.flush()
                 run.save(loop)
-            if stop.asked:
+            if stopping:
                 raise Interrupted(
-                    f"stopped at step {record.step} of {record.total}, checkpoint saved; "
+                    f"stopped at step {step.step} of {step.total}, checkpoint saved; "
                     f"go on with: sds3d resume {run.folder}"
                 )
 
