@@ -345,7 +345,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     for arguments, line in (
         ((str(tmp_path / "nothing.png"),), "give a run folder or a picture"),
         ((str(tmp_path / "text.png"),), 'say what text.png should show: --prompt "a red chair"'),
-        ((str(tmp_path / "text.png"), "--prompt", "a cat"), "not a picture that can be read"),
+        ((str(tmp_path / "text.png"), "--prompt", "a cat"), "cannot read the picture"),
         ((str(tmp_path),), "has no config.yaml"),
         (("ceiling", "--probe", str(tmp_path)), "make one with sds3d probe train"),
         (("train", "--recipe", "huge"), "unknown recipe 'huge'"),
