@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,10 @@ from PIL import Image
 from sds3d.camera import orbit
 from sds3d.engine import generate as engine
 from sds3d.engine.distill import distill, prepare
-from sds3d.engine.reference import read_square, reference_image
+from sds3d.engine.reference import reference_image
 from sds3d.engine.resolve import resolve
 from sds3d.errors import UserError
+from sds3d.picture import read_picture, square
 
 
 def painted(path: Path, width: int, height: int, colour: tuple[int, ...]) -> Path:
@@ -28,7 +31,7 @@ def test_a_file_is_cut_square_over_white_at_the_priors_size(tmp_path: Path) -> N
     wide = Image.new("RGBA", (90, 30), (255, 0, 0, 255))
     wide.paste((0, 0, 255, 51), (30, 0, 60, 30))  # the middle third is blue at a fifth of opacity
     wide.save(tmp_path / "wide.png")
-    seen = np.asarray(read_square(tmp_path / "wide.png", SIZE))
+    seen = np.asarray(square(read_picture(tmp_path / "wide.png"), SIZE))
     assert seen.shape == (SIZE, SIZE, 3)
     assert (np.abs(seen[:, 3:-3].astype(int) - (204, 204, 255)) <= 1).all()
 
@@ -39,7 +42,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # stored upside down
     half.save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    seen = np.asarray(read_square(tmp_path / "photo.jpg", SIZE))
+    seen = np.asarray(square(read_picture(tmp_path / "photo.jpg"), SIZE))
     assert seen[:6].max() < 20 and seen[-6:].min() > 235
 
 
@@ -70,16 +73,23 @@ def test_the_hash_follows_the_content_of_the_picture_not_its_name(tmp_path: Path
     assert made[0].hash != resolve("x", {}).hash and made[0].image == str(first.resolve())
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "folder"])
+@pytest.mark.parametrize("damage", ["missing", "text", "folder", "large", "cut"])
 def test_what_is_no_picture_is_one_clear_line(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "picture"
     if damage == "text":
         path.write_text("not a picture")
     elif damage == "folder":
         path.mkdir()
+    elif damage != "missing":
+        Image.effect_noise((64, 64), 50).save(path, "png")
+        data = bytearray(path.read_bytes())
+        if damage == "large":  # by its header
+            data[16:24] = struct.pack(">II", 8200, 8200)
+            data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        path.write_bytes(data if damage == "large" else data[: len(data) // 2])
     with pytest.raises(UserError, match="picture") as caught:
         resolve("x", {"image": str(path)})
-        read_square(path, SIZE)
+        read_picture(path)
     assert "\n" not in str(caught.value)
 
 

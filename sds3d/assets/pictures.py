@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from sds3d.assets.limits import MAX_PIXELS, Broken
 from sds3d.assets.source import Source
-
-KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "GIF")  # no reader that calls a program or follows a reference
+from sds3d.picture import KINDS
 
 TOO_LARGE = f"has a picture of more than {MAX_PIXELS:,} pixels: make it smaller"
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sds3d.camera import Cameras, fit_distance
 from sds3d.errors import UserError, unknown
+from sds3d.picture import pixels, read_picture, square
 from sds3d.priors import ORACLE
 from sds3d.priors.base import Cond
 from sds3d.priors.oracle import MixturePrior, finite_set, gaussian
@@ -144,14 +144,19 @@ def _images(rest: str) -> MixturePrior:
     if not paths:
         raise UserError(f"{folder} holds no pictures: put {', '.join(IMAGES)} files into it")
     labels = tuple(_label(path.parent.name if path.parent != folder else path.stem) for path in paths)
-    return finite_set(torch.stack([read_picture(path) for path in paths]), labels)
+    return finite_set(torch.stack([_image(path) for path in paths]), labels)
 
 
 def _gaussian(rest: str) -> MixturePrior:
     path, std = _with_number(rest, "gaussian:FILE.png:STD")
     if not std >= 0:
         raise UserError(f"the standard deviation must not be negative, not {std}")
-    return gaussian(read_picture(path), std)
+    return gaussian(_image(path), std)
+
+
+def _image(path: Path) -> Tensor:
+    """(3, SIZE, SIZE) in [-1, 1]: the middle square of a picture."""
+    return pixels(square(read_picture(path), SIZE)) * 2 - 1
 
 
 def _label(name: str) -> str:
@@ -165,19 +170,6 @@ def _with_number(rest: str, form: str) -> tuple[Path, float]:
         return Path(path).expanduser(), float(number if colon else "")
     except ValueError:
         raise UserError(f"write it as --prior {ORACLE}{form}") from None
-
-
-def read_picture(path: Path, size: int = SIZE) -> Tensor:
-    """(3, size, size) in [-1, 1]: the middle square of a picture, over white."""
-    from PIL import Image, ImageOps
-
-    try:
-        picture = Image.open(path).convert("RGBA")
-    except OSError as error:
-        raise UserError(f"cannot read the picture {path}: {error.strerror or error}") from None
-    paper = Image.new("RGBA", picture.size, "white")
-    square = ImageOps.fit(Image.alpha_composite(paper, picture).convert("RGB"), (size, size))
-    return torch.tensor(np.asarray(square)).permute(2, 0, 1).float() / 127.5 - 1
 
 
 KINDS: dict[str, tuple[str, str, Callable[[str], MixturePrior | ViewsPrior]]] = {

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sds3d.camera import orbit
 from sds3d.errors import UserError
+from sds3d.picture import pixels, read_picture
 from sds3d.probe.angles import angular_error, janus
 from sds3d.probe.judge import Probe
 from sds3d.probe.words import find_colour
@@ -28,19 +28,6 @@ class Exhibit:
     prompt: str
     images: Tensor  # (B, 3, H, W)
     azimuths: Tensor | None = None  # (B,) degrees they were rendered from, if that is known
-
-
-def read_picture(path: Path) -> Tensor:
-    """(1, 3, H, W) of a picture file, transparent parts over white. UserError if it is none."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as file:
-            rgba = np.asarray(file.convert("RGBA"), np.float32) / 255
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} is not a picture that can be read: give a .png or .jpg, or a run folder") from error
-    pixels = torch.from_numpy(rgba).permute(2, 0, 1)
-    return (pixels[:3] * pixels[3:] + 1 - pixels[3:])[None]
 
 
 def read_run(folder: Path, prompt: str | None, device: torch.device) -> Exhibit:
@@ -64,7 +51,7 @@ def read(path: Path, prompt: str | None, device: torch.device) -> Exhibit:
         raise UserError(f"there is no {path}: give a run folder or a picture")
     if prompt is None:
         raise UserError(f'say what {path.name} should show: --prompt "a red chair"')
-    return Exhibit(path.name, prompt, read_picture(path))
+    return Exhibit(path.name, prompt, pixels(read_picture(path))[None])
 
 
 def judge(probe: Probe, exhibit: Exhibit) -> dict[str, Any]:
