@@ -192,6 +192,25 @@ def write_t5_tokenizer(folder: Path) -> None:
     )
 
 
+def write_mvdream_folder(folder: Path) -> Path:
+    """MVDream's network under diffusers' names: 8x8 latents, a camera in the place of a class."""
+    return write_sd_folder(
+        folder,
+        sample_size=8,
+        block_out_channels=(64, 64),  # two a group: the norm takes a camera away from one alone
+        norm_num_groups=32,
+        use_linear_projection=True,
+        class_embed_type="projection",
+        projection_class_embeddings_input_dim=16,
+    )
+
+
+def ring_angles(objects: int, elevation: float = 15.0) -> Tensor:
+    """(4 objects, 3) azimuth, elevation, fov of four views around each."""
+    azimuth = (torch.arange(4) * 90.0 + 20.0 * torch.arange(objects)[:, None]).flatten()
+    return torch.stack([azimuth, torch.full_like(azimuth, elevation), torch.full_like(azimuth, 40.0)], -1)
+
+
 WRITERS = {"sd": write_sd_folder, "sdxl": write_sdxl_folder, "deepfloyd": write_if_folder}
 
 

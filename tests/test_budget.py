@@ -17,6 +17,7 @@ from sds3d.engine.resolve import resolve
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
 from sds3d.priors.oracle import MixturePrior
+from sds3d.priors.speed import Speed
 
 CPU = torch.device("cpu")
 
@@ -64,8 +65,10 @@ def test_then_on_fewer_views(settings: Settings) -> None:
 def test_memory_is_saved_by_the_vae_then_by_views(settings: Settings) -> None:
     budget = Budget(None, 6 * 10**9)
     first = fit(settings, budget, 0.5, 7 * 10**9, 0.0, True)
-    assert first.speed.vae_checkpointing and first.views == 8
-    assert fit(first, budget, 0.5, 7 * 10**9, 0.0, True).views == 4
+    assert first.speed == Speed(vae_checkpointing=True) and first.views == 8
+    second = fit(first, budget, 0.5, 7 * 10**9, 0.0, True)
+    assert second.speed == Speed(vae_checkpointing=True, vae_slicing=True) and second.views == 8
+    assert fit(second, budget, 0.5, 7 * 10**9, 0.0, True).views == 4
     assert fit(settings, budget, 0.5, 5 * 10**9, 0.0, True) == settings
 
 

@@ -40,6 +40,9 @@ def test_a_diffusers_folder_takes_the_preset_for_it(tmp_path: Path) -> None:
     assert resolve("x", {"prior": str(tmp_path)}).preset == "default"
     (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
     assert resolve("x", {"prior": str(tmp_path)}).preset == "diffusers"
+    (tmp_path / "model_index.json").write_text('{"unet": ["mv_unet", "MultiViewUNetModel"]}')
+    made = resolve("x", {"prior": str(tmp_path)})
+    assert (made.preset, made.guidance, made.prior) == ("mvdream", "mvdream_recon", str(tmp_path))
     assert resolve("x", {}).preset == "default"
     assert resolve("x", {"prior": "sd15"}).preset == "diffusers"
     assert resolve("x", {"prior": "sd15"}, "fast").preset == "fast"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from family_pipelines import clip_config, save, weights
+from family_pipelines import clip_config, ring_angles, save, weights, write_mvdream_folder
 from ldm_checkpoint import State, unet, write_checkpoint
-from prior_helpers import SD_INDEX, noise, write_json, write_sd_folder
+from prior_helpers import SD_INDEX, noise, write_json
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -38,14 +38,7 @@ from sds3d.priors.speed import Speed, configure, relieve
 from sds3d.streams import stream
 
 PROMPT, SCALE, CPU = "a red car", 7.0, torch.device("cpu")
-CAMERA = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 16}
-SIZES: dict[str, Any] = {
-    "sample_size": 8,
-    "block_out_channels": (64, 64),  # two a group: the norm takes a camera away from one alone
-    "norm_num_groups": 32,
-    "use_linear_projection": True,
-}
-# The same network as MVDream's own config has it.
+# The network of `write_mvdream_folder` as MVDream's own config has it.
 THEIRS = {
     "_class_name": "MultiViewUNetModel",
     "image_size": 8,
@@ -64,18 +57,12 @@ THEIRS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sd_folder(tmp_path_factory.mktemp("mvdream"), **SIZES, **CAMERA)
+    return write_mvdream_folder(tmp_path_factory.mktemp("mvdream"))
 
 
 @pytest.fixture(scope="module")
 def prior(folder: Path) -> DiffusionPrior:
     return DiffusionPrior.load(folder, dtype=torch.float32)
-
-
-def ring(objects: int, elevation: float = 15.0) -> Tensor:
-    """(4 objects, 3) angles."""
-    azimuth = torch.arange(4) * 90.0 + 20.0 * torch.arange(objects)[:, None]
-    return torch.stack([azimuth.flatten(), torch.full((4 * objects,), elevation), torch.full((4 * objects,), 40.0)], -1)
 
 
 def look_at(azimuth: float, elevation: float) -> Tensor:
@@ -123,7 +110,7 @@ def attn_layers(attn: Any) -> tuple[Any, Any, Any]:
 
 
 def test_eps_equals_an_independent_reference_with_guidance(folder: Path, prior: DiffusionPrior) -> None:
-    theirs, x, angles = Reference(folder), noise(8, 4, 8, 8), ring(2)
+    theirs, x, angles = Reference(folder), noise(8, 4, 8, 8), ring_angles(2)
     t = torch.tensor([200] * 4 + [800] * 4)
     pos, null = (prior.text([text]).repeat(8).with_camera(angles) for text in (PROMPT, ""))
     e_pos, e_null = prior.predict(torch.cat([x, x]), torch.cat([t, t]), Cond.cat([pos, null])).chunk(2)
@@ -143,7 +130,7 @@ def test_eps_equals_an_independent_reference_with_guidance(folder: Path, prior: 
 
 
 def test_views_of_an_object_see_each_other_and_no_others(prior: DiffusionPrior) -> None:
-    x, t, angles = noise(8, 4, 8, 8), torch.full((8,), 500), ring(2)
+    x, t, angles = noise(8, 4, 8, 8), torch.full((8,), 500), ring_angles(2)
     cond = prior.text([PROMPT]).repeat(8).with_camera(angles)
     e = prior.predict(x, t, cond)
     order = torch.tensor([2, 0, 3, 1, 4, 5, 6, 7])
@@ -154,7 +141,7 @@ def test_views_of_an_object_see_each_other_and_no_others(prior: DiffusionPrior) 
     changed[0] += 1
     moved = (prior.predict(changed, t, cond) - e).abs().flatten(1).amax(1)
     assert moved[:4].min() > 1e-4 and moved[4:].max() < 1e-6
-    turned = prior.predict(x, t, cond.with_camera(torch.cat([ring(1, 40.0), angles[4:]])))
+    turned = prior.predict(x, t, cond.with_camera(torch.cat([ring_angles(1, 40.0), angles[4:]])))
     assert (turned - e)[:4].abs().max() > 1e-4 and torch.equal(turned[4:], e[4:])
     with pytest.raises(UserError, match="looks at 4 views of an object together and was shown 6"):
         prior.predict(x[:6], t[:6], cond.select(torch.arange(6)))
@@ -164,7 +151,7 @@ def test_a_view_without_a_camera_is_told_nothing(folder: Path, prior: DiffusionP
     x, t, cond = noise(4, 4, 8, 8), torch.full((4,), 500), prior.text([PROMPT]).repeat(4)
     theirs = Reference(folder)
     theirs.unet.class_embedding.forward = lambda m: m.new_zeros(4, theirs.unet.class_embedding.linear_2.out_features)
-    expected = theirs.eps(x, 500, cond.tokens[:1], ring(1))
+    expected = theirs.eps(x, 500, cond.tokens[:1], ring_angles(1))
     for unseen in (cond, cond.with_camera(torch.full((4, 3), float("nan")))):
         torch.testing.assert_close(prior.predict(x, t, unseen), expected, rtol=1e-5, atol=1e-5)
 
@@ -201,7 +188,7 @@ def test_published_names_are_read(folder: Path, prior: DiffusionPrior, tmp_path:
     ours = prior.network.state_dict()
     assert ours.keys() == theirs.network.state_dict().keys()
     assert all(torch.equal(value, ours[key]) for key, value in theirs.network.state_dict().items())
-    x, t, cond = noise(4, 4, 8, 8), torch.full((4,), 300), prior.text([PROMPT]).repeat(4).with_camera(ring(1))
+    x, t, cond = noise(4, 4, 8, 8), torch.full((4,), 300), prior.text([PROMPT]).repeat(4).with_camera(ring_angles(1))
     assert torch.equal(theirs.predict(x, t, cond), prior.predict(x, t, cond))
     half = DiffusionPrior.load(home, dtype=torch.bfloat16)
     assert half.dtype == torch.bfloat16
@@ -215,8 +202,7 @@ def test_published_names_are_read(folder: Path, prior: DiffusionPrior, tmp_path:
 def test_a_whole_checkpoint_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import CLIPTextModel
 
-    home = tmp_path / "mvdream"
-    write_sd_folder(home, **SIZES, **CAMERA)
+    home = write_mvdream_folder(tmp_path / "mvdream")
     with weights(4):
         save(home, text_encoder=CLIPTextModel(clip_config(layers=2, words=49408, hidden_act="gelu")))
     clip_tokenizer(LAYOUTS / "mvdream" / "tokenizer" / "tokenizer_config.json").save_pretrained(home / "tokenizer")
@@ -225,7 +211,7 @@ def test_a_whole_checkpoint_in_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     state: State = write_checkpoint(home, file, "sd2")
     ours, theirs = load_prior(file, dtype=torch.float32), load_prior(home, dtype=torch.float32)
     assert views_per_object(ours) == 4
-    x, t, cond = noise(4, 4, 8, 8), torch.full((4,), 300), ours.text([PROMPT]).repeat(4).with_camera(ring(1))
+    x, t, cond = noise(4, 4, 8, 8), torch.full((4,), 300), ours.text([PROMPT]).repeat(4).with_camera(ring_angles(1))
     torch.testing.assert_close(ours.predict(x, t, cond), theirs.predict(x, t, cond), rtol=1e-5, atol=1e-6)
     save_file(state | {"model.diffusion_model.image_embed.latents": torch.zeros(1)}, file)
     with pytest.raises(UserError, match="wants more than text"):
@@ -290,20 +276,18 @@ def test_cameras_come_in_groups() -> None:
 
 def test_batches_do_not_tear_objects_apart(prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch) -> None:
     x, t = noise(12, 4, 8, 8), torch.arange(12) // 4 * 300
-    cond = prior.text([PROMPT]).repeat(12).with_camera(ring(3))
+    cond = prior.text([PROMPT]).repeat(12).with_camera(ring_angles(3))
     whole = prior.predict(x, t, cond)
     monkeypatch.setattr(prior, "batch", 0)
     configure(prior, Speed(batch=4))
     torch.testing.assert_close(prior.predict(x, t, cond), whole, rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match="speed.batch must be a multiple of 4, not 6"):
         configure(prior, Speed(batch=6))
-    for way in ("checkpointing", "slicing"):  # of the VAE, taken already
-        monkeypatch.setattr(prior.codec, way, True, raising=False)
+    monkeypatch.setattr(prior.codec, "checkpointing", True)
     monkeypatch.setattr(prior, "largest", 24)
-    prior.batch, seen = 0, []
-    while relieve(prior):
-        seen.append(prior.batch)
-    assert seen == [12, 4]
+    configure(prior, Speed())
+    for most in (12, 4):
+        assert str(most) in (relieve(prior) or "") and prior.batch == most
 
 
 def test_a_critic_is_trained_on_whole_objects(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,16 +297,16 @@ def test_a_critic_is_trained_on_whole_objects(folder: Path, monkeypatch: pytest.
     seen: list[tuple[Tensor, Cond]] = []
     predict = prior.predict
     monkeypatch.setattr(prior, "predict", lambda x, t, cond: seen.append((t, cond)) or predict(x, t, cond))
-    x, cond = noise(8, 4, 8, 8), prior.text([PROMPT]).repeat(8).with_camera(ring(2))
-    losses = [critic.train_step(x, cond, stream(0, "critic", i % 4)) for i in range(16)]
-    assert sum(losses[-4:]) < sum(losses[:4])
+    x, cond = noise(8, 4, 8, 8), prior.text([PROMPT]).repeat(8).with_camera(ring_angles(2))
+    losses = [critic.train_step(x, cond, stream(0, "critic", i % 2)) for i in range(6)]
+    assert sum(losses[-2:]) < sum(losses[:2])
     told = torch.stack([~cond.camera.isnan().any(-1) for _, cond in seen])  # type: ignore[union-attr]
     for values in (torch.stack([t for t, _ in seen]), told):
-        assert (values.view(16, 2, 4) == values.view(16, 2, 4)[..., :1]).all() and len(values.unique()) > 1
+        assert (values.view(6, 2, 4) == values.view(6, 2, 4)[..., :1]).all() and len(values.unique()) > 1
     critic.remove()
 
 
-@pytest.mark.parametrize("guidance", ["vsd", "esd", "rewardsds"])
+@pytest.mark.parametrize("guidance", ["vsd", "rewardsds"])
 def test_objectives_run_through_it(prior: DiffusionPrior, guidance: str) -> None:
     more = {"rewardsds.reward": f"{__name__}:brightness", "rewardsds.steps": 2, "rewardsds.count": 2}
     settings = resolve(
@@ -386,7 +370,8 @@ def test_generate_is_interrupted_and_resumes(folder: Path, tmp_path: Path, monke
     (run,) = (found for found in tmp_path.iterdir() if (found / "checkpoint.safetensors").exists())
     resumed = CliRunner().invoke(app, ["resume", str(run)])
     assert resumed.exit_code == 0, resumed.output
-    assert json.loads((run / "result.json").read_text())["steps"] == {"done": 20, "from": 12}
+    steps = json.loads((run / "result.json").read_text())["steps"]
+    assert steps["done"] == 20 and 12 <= steps["from"] < 20
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 21)) and not any(line["skipped"] for line in lines)
 

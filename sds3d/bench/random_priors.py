@@ -1,7 +1,8 @@
 """Priors of the true architectures with random weights: speed and memory do not depend on the values.
 
-`sd15-random`, `sdxl-random` and `sd3-random` cost on CUDA what the models do but for the text encoders, which leave
-memory before the first step. On a CPU, where the real ones take minutes a step, they are small nets of the same layout.
+`sd15-random`, `sdxl-random`, `mvdream-random` and `sd3-random` cost on CUDA what the models do but for the text
+encoders, which leave memory before the first step. On a CPU, where the real ones take minutes a step, they are small
+nets of the same layout.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sds3d import priors
 from sds3d.priors import precision
 from sds3d.priors.base import Cond
 from sds3d.priors.diffusion import DiffusionPrior
-from sds3d.priors.families import Family, sd, sd3, sdxl
+from sds3d.priors.families import Family, mvdream, sd, sd3, sdxl
 
 LAYOUTS = Path(priors.__file__).parent / "layouts"
 AUTOENCODER = ("diffusers", "AutoencoderKL")
@@ -63,6 +64,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         small={"sample_size": 8, "block_out_channels": [32, 32, 64], "layers_per_block": 1, "cross_attention_dim": 32,
                "attention_head_dim": [2, 2, 4], "transformer_layers_per_block": [1, 1, 2],
                "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + 32},
+    ),
+    "mvdream-random": Architecture(
+        mvdream.FAMILY, UNET, "mvdream", widths=(1024, 0),
+        small={"sample_size": 8, "block_out_channels": [64, 64, 64, 64], "layers_per_block": 1,
+               "attention_head_dim": 4, "cross_attention_dim": 32},
     ),
     "sd3-random": Architecture(
         sd3.FAMILY, ("diffusers", "SD3Transformer2DModel"), "sd1", SD3, SD3_VAE, tokens=77 + sd3.T5_TOKENS,

@@ -61,7 +61,7 @@ def bench_step(
     """Milliseconds and share of a step that are the prior, the renderer, the optimiser and the rest; and the whole step
     against the prior alone.
 
-    sd15-random, sdxl-random and sd3-random are the true architectures with random weights (small ones on a CPU).
+    sd15-, sdxl-, mvdream- and sd3-random are the true architectures with random weights (small ones on a CPU).
     LoRAs and new words are no option: they are added to the weights, a step costs the same with them.
     """
     use_threads(threads)

@@ -58,12 +58,15 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
 
 
 def default_preset(prior: str) -> str:
-    """The preset tuned for the embedded prior, its like and closed-form ones, or that for Stable Diffusion's size."""
+    """The preset tuned for the embedded prior, its like and closed-form ones, MVDream's, or that for Stable Diffusion's
+    size."""
     if prior == Settings.prior or prior.startswith(ORACLE):
         return "default"
     index = Path(prior).expanduser() / "model_index.json"
-    like = index.is_file() and "sds3d.embedded" in index.read_text(encoding="utf-8", errors="replace")
-    return "default" if like else "diffusers"
+    names = index.read_text(encoding="utf-8", errors="replace") if index.is_file() else ""
+    if prior == "mvdream" or "MultiViewUNetModel" in names:
+        return "mvdream"
+    return "default" if "sds3d.embedded" in names else "diffusers"
 
 
 def _anchor(prior: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_pipelines import WRITERS
+from family_pipelines import WRITERS, ring_angles, write_mvdream_folder
 from prior_helpers import noise
 
 from sds3d.priors.diffusion import DiffusionPrior
@@ -34,3 +34,15 @@ def test_sdxls_vae_is_not_computed_in_float16(tmp_path: Path) -> None:
     there = DiffusionPrior.load(WRITERS["sdxl"](tmp_path / "sdxl"), "cuda", dtype=torch.float16)
     wide = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     assert there.codec.vae.dtype == wide  # type: ignore[attr-defined]
+
+
+def test_views_that_are_denoised_together(tmp_path: Path) -> None:
+    folder = write_mvdream_folder(tmp_path / "mvdream")
+    here = DiffusionPrior.load(folder, dtype=torch.float32)
+    there = DiffusionPrior.load(folder, "cuda", dtype=torch.float16)
+    x, t, angles = noise(8, 4, 8, 8), torch.tensor([20] * 4 + [900] * 4), ring_angles(2)
+    expected = here.predict(x, t, here.text(["a red car"]).repeat(8).with_camera(angles))
+    cond = there.text(["a red car"]).repeat(8).with_camera(angles.cuda())
+    torch.testing.assert_close(there.predict(x.cuda(), t.cuda(), cond).cpu(), expected, rtol=3e-2, atol=3e-2)
+    alone = there.predict(x[:4].cuda(), t[:4].cuda(), cond.select(torch.arange(4).cuda()))
+    torch.testing.assert_close(alone.cpu(), expected[:4], rtol=3e-2, atol=3e-2)

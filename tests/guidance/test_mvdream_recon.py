@@ -1,4 +1,4 @@
-"""MVDream's reconstruction: its target, the rescale over all views, cost, O20."""
+"""MVDream's reconstruction: its target, the rescale over an object's views, cost, O20."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ def test_formula_and_cost() -> None:
     full = target * s.x0(pos).std() / target.std()
     assert close(s.g, s.c.x - (0.5 * full + 0.5 * target), atol=1e-8)
     assert s.cost == (2, 0)
+
+
+def test_the_deviation_is_over_the_views_that_the_prior_sees_together() -> None:
+    lab = Lab()
+    object.__setattr__(lab.prior, "views_per_object", 2)
+    s = lab.step(MVDreamRecon(cfg=5.0))
+    neg, pos = s.e["neg"], s.e["pos"]
+    target = s.x0(neg + 5 * (pos - neg))
+    for rows in (slice(0, 2), slice(2, 4)):
+        full = target[rows] * s.x0(pos)[rows].std() / target[rows].std()
+        assert close(s.g[rows], s.c.x[rows] - 0.5 * (full + target[rows]), atol=1e-8)
 
 
 def test_o20_deviation_of_the_target_is_the_mean_of_both() -> None:
