@@ -45,6 +45,22 @@ def test_sd3_without_t5_has_zeros_in_its_place() -> None:
     torch.testing.assert_close(short.pooled, whole.pooled)
 
 
+@pytest.mark.parametrize(
+    ("name", "most"), [("sd3", 256), ("sd3-without-t5", 77), ("flux-dev", 512), ("pixart-alpha", 120), ("sana", 300)]
+)
+def test_of_a_long_prompt_is_said_how_much_the_encoder_that_reads_most_sees(name: str, most: int) -> None:
+    """CLIP's 77 tokens count only where there is no T5 beside it."""
+    fits = most // 2 - 2 if name == "sana" else most - 3  # the tiny Gemma takes a token for every space
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        case(name).prior.text(["red " * fits])
+        assert not [w for w in caught if "does not see its end" in str(w.message)]
+        case(name).prior.text(["red " * (most + 1)])
+    assert [str(w.message).partition("has ")[2] for w in caught if "see its end" in str(w.message)] == [
+        f"more than {most} tokens: the prior does not see its end"
+    ]
+
+
 def test_flux_packs_patches_as_its_pipeline_does() -> None:
     pipeline = case("flux-dev").pipeline
     x = noise(2, 3, 4, 6)

@@ -24,6 +24,7 @@ from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
 from sds3d.scenes.first_file import unchanged
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
+from sds3d.scenes.mesh_field import occupancy
 from sds3d.scenes.tetra import Lattice, place
 from sds3d.scenes.thin import with_thin_parts
 
@@ -198,20 +199,8 @@ class MeshScene:
     @torch.no_grad()
     def surface(self) -> Field:
         """Occupancy from the distances, one half at the surface, and the colours."""
-        n = self.config.resolution
-        corners = self.cut()[1][: (n + 1) ** 3].view(1, 1, n + 1, n + 1, n + 1)
-        table, spacing = self.color.table().clone(), self.lattice.spacing
-
-        @torch.no_grad()
-        def density(points: Tensor) -> Tensor:
-            read = F.grid_sample(corners, (points / BOUND)[None, None, None], align_corners=True, padding_mode="border")
-            return torch.sigmoid(-2 * read.flatten() / spacing)
-
-        @torch.no_grad()
-        def color(points: Tensor) -> Tensor:
-            return self.color(table, points)
-
-        return Field(density, color, BOUND)
+        n = self.config.resolution + 1
+        return occupancy(self.cut()[1][: n**3].view(n, n, n), self.color)
 
     def state_dict(self) -> dict[str, Tensor]:
         parts: dict[str, DenseGrid | ColorField] = {"distances": self.distances, "shifts": self.shifts}

@@ -18,6 +18,7 @@ from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
 from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_color import BOUND, EXTREME, ColorField
+from sds3d.scenes.mesh_field import occupancy
 from sds3d.scenes.mesh_subdivide import Pieces, subdivide, whole
 from sds3d.scenes.texture_config import TextureConfig
 
@@ -132,18 +133,7 @@ class TextureScene:
         spacing = 2 * BOUND / FIELD
         corners = self.vertices()[self.faces].cpu().numpy()
         distance = signed_distance(corners, -BOUND, spacing, FIELD + 1, 2 * spacing)
-        grid = torch.sigmoid(torch.from_numpy(-2 * distance / spacing)).to(self.device)[None, None]
-        table = self.color.table().clone()
-
-        @torch.no_grad()
-        def density(points: Tensor) -> Tensor:
-            return F.grid_sample(grid, (points / BOUND)[None, None, None], align_corners=True).flatten()
-
-        @torch.no_grad()
-        def color(points: Tensor) -> Tensor:
-            return self.color(table, points)
-
-        return Field(density, color, BOUND)
+        return occupancy(torch.from_numpy(distance).to(self.device), self.color)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is learned; the asset itself stays in its file."""
