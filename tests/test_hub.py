@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from sds3d.cli.app import app
 from sds3d.errors import UserError
 from sds3d.priors import PRIORS, Source, hub, list_priors, load_prior
+from sds3d.priors.folder import family_of
 from sds3d.priors.hub_errors import explain
 from sds3d.priors.hub_files import choose, weight_sets, whole
 from sds3d.priors.hub_reference import Reference, parse
@@ -185,6 +186,18 @@ def _bytes(folder: Path) -> int:
     """Of a snapshot, but for the two small files that are there when the rest is counted."""
     looked_at = {folder / "model_index.json", folder / "unet" / "config.json"}
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p not in looked_at)
+
+
+def test_a_model_with_code_beside_its_weights_comes_without_the_code(server: Hub, pipeline: Path) -> None:
+    write_json(pipeline / "model_index.json", SD_INDEX | {"unet": ["mv_unet", "MultiViewUNetModel"]})
+    write_json(pipeline / "unet" / "config.json", {"_class_name": "MultiViewUNetModel", "camera_dim": 16})
+    (pipeline / "unet" / "mv_unet.py").write_text("raise SystemExit")
+    folder = hub.fetch(REPO, [TINY])
+    assert family_of(folder).name == "mvdream" and UNET in server.fetched()
+    assert not [path for path in server.fetched() if path.endswith(".py")]
+    write_json(pipeline / "unet" / "config.json", {"camera_dim": 16, "ip_dim": 16})
+    server.repos["someone/other"] = pipeline
+    assert "this is ImageDream" in refusal(Reference("someone/other"))
 
 
 def test_a_mirror_takes_the_place_of_a_repository_that_is_gone(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
