@@ -108,6 +108,24 @@ def test_a_step_that_is_not_finite_leaves_the_scene_alone() -> None:
     assert not next(steps).skipped and made.failures == 0 and not same(made.scene.state_dict(), before)
 
 
+def test_what_the_host_is_told_late_is_decided_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA: Adams and the critic leave all as it was, down to their counts, and the scene's statistics stay
+    finite."""
+    monkeypatch.setattr(loop, "known", lambda skip: False)
+    made = prepare(settings(steps=4, guidance="vsd"), Sick({3}))  # of three calls a step the fourth
+    made_steps = distill(made)
+    next(made_steps)
+    before = {k: v.clone() for k, v in made.state_dict().items()}
+    record = next(made_steps)
+    assert record.skipped and record.critic_loss is None and made.failures == 1
+    changed = {k for k, v in made.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed <= {"scene.progress", "scene.grad2d", "scene.count", "cache.gradient"}
+    assert all(v.isfinite().all() for v in made.state_dict().values())
+    assert not next(made_steps).skipped and made.failures == 0
+    changed = {k.split(".")[0] for k, v in made.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {"scene", "optim", "cache", "critic"}
+
+
 def test_it_gives_up_after_many_such_steps_and_says_where() -> None:
     made = prepare(settings(steps=50), Sick(set(range(100))))
     with pytest.raises(UserError, match="prior's predictions were not finite 10 steps in a row"):

@@ -53,7 +53,7 @@ def afford(
 ) -> tuple[Settings, Prior]:
     """`settings` with as many steps and views as the budget allows, never more than they had, and their prior, loaded.
 
-    Memory comes first: the VAE encodes twice, then views are halved. Then time: fewer steps down to FEWEST, then fewer
+    Memory comes first: the VAE computes twice, then views are halved. Then time: fewer steps down to FEWEST, then fewer
     views. UserError where nothing fits.
     """
     if budget.bytes is not None and device.type != "cuda":
@@ -85,8 +85,9 @@ def fit(
     """The next settings to try where a step of these takes `seconds` and `used` bytes; the last have the same views.
     These stay a multiple of `together`, the views of an object that the prior looks at together."""
     if budget.bytes is not None and used > budget.bytes:
-        if has_vae and not settings.speed.vae_checkpointing:
-            return replace(settings, speed=replace(settings.speed, vae_checkpointing=True))
+        for way in ("vae_checkpointing", "vae_slicing"):
+            if has_vae and not getattr(settings.speed, way):
+                return replace(settings, speed=replace(settings.speed, **{way: True}))
         return _fewer_views(settings, together, f"{used / 1e9:.1f} GB")
     if budget.seconds is None:
         return settings

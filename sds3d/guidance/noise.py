@@ -8,6 +8,7 @@ from torch import Tensor
 from sds3d.guidance.base import Context, State, q_sample
 from sds3d.guidance.evaluate import predict
 from sds3d.streams import stream
+from sds3d.transfer import put_like
 
 
 def run_fixed(c: Context, bins: int = 0, name: str = "run-noise") -> Tensor:
@@ -17,11 +18,11 @@ def run_fixed(c: Context, bins: int = 0, name: str = "run-noise") -> Tensor:
     """
     shape = c.x.shape[1:]
     if not bins:
-        return torch.randn(shape, generator=stream(c.seed, name)).to(c.x).expand(c.x.shape)
+        return put_like(torch.randn(shape, generator=stream(c.seed, name)), c.x).expand(c.x.shape)
     if c.view is None:
         raise ValueError("noise by view bin needs Context.view")
     index = (c.view.cameras.azimuth.cpu().double() % 360 / 360 * bins).long() % bins
-    return torch.stack([torch.randn(shape, generator=stream(c.seed, name, int(i))) for i in index]).to(c.x)
+    return put_like(torch.stack([torch.randn(shape, generator=stream(c.seed, name, int(i))) for i in index]), c.x)
 
 
 def shared(c: Context, t: Tensor, noise: Tensor) -> dict[str, State]:
