@@ -54,9 +54,10 @@ def poses(angles: Tensor) -> Tensor:
     camera at distance 1, whatever its fov. A camera of NaN gives NaN.
     """
     azimuth, elevation, fov = angles.float().unbind(-1)
-    opencv = Cameras(azimuth, elevation, fov, torch.ones_like(fov)).world_to_camera()[:, :3, :3].mT
-    axes = opencv * opencv.new_tensor([1, -1, -1])  # columns: right, up, back
-    rotation = axes[:, [2, 0, 1]]  # our z, x, y are its x, y, z
+    opencv = Cameras(azimuth, elevation, fov, torch.ones_like(fov)).world_to_camera()[:, :3, :3]
+    right, down, ahead = opencv.unbind(1)
+    x, y, z = torch.stack([right, -down, -ahead], -1).unbind(1)  # rows of our camera to world
+    rotation = torch.stack([z, x, y], 1)
     matrix = torch.eye(4, device=angles.device).repeat(len(angles), 1, 1)
     matrix[:, :3, :3] = rotation
     matrix[:, :3, 3] = rotation[:, :, 2]  # it looks at the origin from where "back" points
