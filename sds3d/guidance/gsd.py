@@ -14,6 +14,7 @@ from sds3d.guidance.base import Context, View
 from sds3d.guidance.noise_field import FieldNoise
 from sds3d.guidance.sds import SDS
 from sds3d.guidance.surface import project, surface_depth, unproject
+from sds3d.priors.base import views_per_object
 
 OPAQUE = 0.5  # coverage of what is compared
 SLACK = 0.05  # world units by which a point may lie behind the surface that the other view sees
@@ -46,6 +47,9 @@ class GSD(FieldNoise, SDS):
     def geometry_loss(self, g: Tensor, c: Context) -> Tensor | None:
         if c.view is None or self.consistency == 0:
             return None
+        views, together = len(c.view.cameras), views_per_object(c.prior)
+        if views == 1 or (views == together and self.angle < 360 / together):  # so far apart are an object's views
+            raise UserError(f"gsd: of {views} views none has another within {self.angle:g}°: raise views or gsd.angle")
         first, second = pairs(c.view, self.angle)
         return self.consistency * disagreement(g, c.view, first, second) if len(first) else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from edit_lab import Desk, close
@@ -135,3 +137,15 @@ def test_pairs_are_nearest_views_within_the_angle() -> None:
     for options in ({"consistency": -1.0}, {"angle": 0.0}):
         with pytest.raises(UserError, match="gsd.consistency"):
             GSD(**options)
+
+
+def test_views_that_cannot_be_compared_are_told() -> None:
+    one = plane(cameras(0.0), SIZE)
+    with pytest.raises(UserError, match="of 1 views none has another within 60"):
+        GSD().geometry_loss(painted(one), seen(one, SIZE))
+    four = plane(cameras(0.0, 90.0, 180.0, 270.0), SIZE)
+    context = seen(four, SIZE, prior=SimpleNamespace(views_per_object=4))
+    with pytest.raises(UserError, match="of 4 views none has another within 60"):
+        GSD().geometry_loss(painted(four), context)
+    GSD(angle=120.0).geometry_loss(painted(four), context)
+    assert GSD(consistency=0.0).geometry_loss(painted(four), context) is None
