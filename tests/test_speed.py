@@ -172,7 +172,7 @@ def test_bench_compares_with_the_prior_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, "--warmup", "1", "--each-off", "--set", "views=2", "--write", str(kept)])
     assert done.exit_code == 0, done.output
     costs = json.loads(kept.read_text())
-    assert [cost["variant"] for cost in costs] == ["", "one by one", "VAE encodes twice"]
+    assert [cost["variant"] for cost in costs] == ["", "one by one", "VAE's blocks twice", "views encoded twice"]
     for cost in costs:
         assert cost["ratio"] == pytest.approx(cost["ms"]["total"] / cost["prior_only"])
         assert cost["images_per_second"] == pytest.approx(2e3 / cost["ms"]["total"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice, pairwise
 from statistics import median
 from typing import Any
 
 import torch
 
 from sds3d.bench.random_priors import ARCHITECTURES, random_prior
-from sds3d.engine.distill import Distiller, distill, prepare
+from sds3d.engine.distill import Distiller, prepare
+from sds3d.engine.distill import steps as steps_of
 from sds3d.engine.meter import PARTS
 from sds3d.engine.resolve import resolve
 from sds3d.engine.system import hardware, versions
@@ -26,15 +28,17 @@ SCENES_MEASURED = tuple(name for name in SCENES if name != "texture")  # which n
 # What `each_off` changes of a step, one at a time, and where it can be changed.
 SWITCHES: dict[str, tuple[Mapping[str, Any], Callable[[Prior], bool]]] = {
     "one by one": ({"speed.batch": 1}, lambda prior: prior.network is not None),
-    "VAE encodes twice": ({"speed.vae_checkpointing": True}, lambda prior: bool(vae(prior))),
+    "VAE's blocks twice": ({"speed.vae_checkpointing": True}, lambda prior: bool(vae(prior))),
+    "views encoded twice": ({"speed.vae_slicing": True}, lambda prior: bool(vae(prior))),
     "channels first": ({"speed.channels_last": False}, lambda prior: prior.device.type == "cuda"),
-    "compiled": ({"speed.compile": True}, lambda prior: prior.device.type == "cuda"),
+    "compiled": ({"speed.compile": "default"}, lambda prior: prior.device.type == "cuda"),
+    "CUDA graphs": ({"speed.compile": "reduce-overhead"}, lambda prior: prior.device.type == "cuda"),
 }
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Medians over the measured steps, in milliseconds; the parts are scaled to add up to the total."""
+    """In milliseconds, as `typical` takes them; the parts are scaled to add up to the total."""
 
     scene: str
     guidance: str
@@ -104,18 +108,22 @@ def load(name: str, device: torch.device, asked: Mapping[str, Any]) -> Prior:
 def measure_scene(
     prior: Prior, name: str, asked: Mapping[str, Any], steps: int, warmup: int, variant: str = ""
 ) -> StepCost:
-    settings = resolve(PROMPT, {**asked, "prior": _like(name), "steps": steps + warmup})
+    cuda = prior.device.type == "cuda"
+    settings = resolve(PROMPT, {**asked, "prior": _like(name), "steps": warmup + steps * (2 if cuda else 1)})
     run = prepare(settings, prior, synchronise=True)
     try:
         _forget_peak(prior.device)
-        records = list(distill(run))[warmup:]
+        loop = steps_of(run)
+        records = [step.record() for step in islice(loop, warmup + steps)][warmup:]
+        run.meter.synchronise = False
+        whole = typical(lambda: next(loop), steps, prior.device) if cuda else median(r.ms["total"] for r in records)
         peaks = _peak(prior.device, "step")
         _forget_peak(prior.device)
         alone = prior_only(run, int(records[-1].stats["nfe"] or 0), steps, warmup)
         peaks |= _peak(prior.device, "prior")
     finally:
         run.close()
-    ms, share = summarise(record.ms for record in records)
+    ms, share = summarise([record.ms for record in records], whole)
     return StepCost(
         scene=settings.scene,
         guidance=settings.guidance,
@@ -135,8 +143,22 @@ def measure_scene(
     )
 
 
+def typical(action: Callable[[], Any], times: int, device: torch.device) -> float:
+    """Median milliseconds of `action`. On CUDA by the device's own clock: the host runs ahead as in a real run."""
+    if device.type != "cuda":
+        stamps = [now(device)] + [(action(), now(device))[1] for _ in range(times)]
+        return median(1e3 * (b - a) for a, b in pairwise(stamps))
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
+    events[0].record()
+    for event in events[1:]:
+        action()
+        event.record()
+    torch.cuda.synchronize(device)
+    return median(a.elapsed_time(b) for a, b in pairwise(events))
+
+
 def prior_only(run: Distiller, calls: int, steps: int, warmup: int) -> float:
-    """Median ms of what no engine can save: views encoded, `calls` predictions of each in one forward, through the
+    """Milliseconds of what no engine can save: views encoded, `calls` predictions of each in one forward, through the
     ControlNet if there is one, and the encoder's gradient."""
     prior, views = run.prior, run.settings.views
     image = torch.rand(views, 3, run.size, run.size, device=prior.device).requires_grad_()
@@ -145,15 +167,16 @@ def prior_only(run: Distiller, calls: int, steps: int, warmup: int) -> float:
     if run.settings.control:
         cond = replace(cond, control=image.detach().repeat(calls, 1, 1, 1))
     t = torch.full((views * calls,), prior.schedule.steps // 2, device=prior.device)
-    took = []
-    for _ in range(warmup + steps):
-        began = now(prior.device)
+
+    def alone() -> None:
         x = prior.encode(image)
         with torch.no_grad():
             eps = prior.predict(x.detach().repeat(calls, 1, 1, 1), t, cond)
         torch.autograd.grad((x * eps[:views]).sum(), image)
-        took.append(1e3 * (now(prior.device) - began))
-    return median(took[warmup:])
+
+    for _ in range(warmup):
+        alone()
+    return typical(alone, steps, prior.device)
 
 
 def _like(name: str) -> str:
@@ -170,11 +193,9 @@ def _peak(device: torch.device, part: str) -> dict[str, int]:
     return {part: torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}
 
 
-def summarise(records: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Median total in ms split by the parts' shares of all the time spent, and those shares."""
-    records = list(records)
+def summarise(records: Sequence[dict[str, float]], total: float) -> tuple[dict[str, float], dict[str, float]]:
+    """A total in ms split by the parts' shares of all the time spent, and those shares."""
     whole = sum(r["total"] for r in records)
     share = {part: sum(r[part] for r in records) / whole for part in (*PARTS, "rest")}
-    total = median(r["total"] for r in records)
     ms = {part: total * s for part, s in share.items()}
     return ms | {"total": total}, share | {"total": 1.0}
