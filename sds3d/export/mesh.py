@@ -86,24 +86,34 @@ def directed_edges(faces: Ints) -> Ints:
 
 def topology(mesh: Mesh) -> Topology:
     """Components, watertightness and manifoldness of a welded mesh."""
-    edges = directed_edges(mesh.faces)
-    _, inverse = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
-    uses = np.bincount(inverse.ravel())
-    balance = np.bincount(inverse.ravel(), weights=np.where(edges[:, 0] < edges[:, 1], 1.0, -1.0))
+    uses = np.bincount(edge_groups(mesh.faces))
     labels = sparse.csgraph.connected_components(adjacency(mesh), directed=False)[1]
     return Topology(
         components=len(np.unique(labels[mesh.faces[:, 0]])),
-        watertight=bool((uses % 2 == 0).all() and (balance == 0).all()),
+        watertight=watertight(mesh.faces),
         manifold=bool((uses <= 2).all()) and not pinched(mesh.faces),
     )
 
 
+def edge_groups(faces: Ints) -> NDArray[np.intp]:
+    """(3F,) for each directed edge the number of the undirected edge that it runs along."""
+    edges = np.sort(directed_edges(faces), axis=1).astype(np.int64)
+    keys = edges[:, 0] * (int(faces.max(initial=0)) + 1) + edges[:, 1]  # numbers are sorted faster than pairs
+    return np.unique(keys, return_inverse=True)[1].ravel()
+
+
+def watertight(faces: Ints) -> bool:
+    """Does every edge belong to an even number of faces, in opposite directions?"""
+    edges, group = directed_edges(faces), edge_groups(faces)
+    balance = np.bincount(group, weights=np.where(edges[:, 0] < edges[:, 1], 1.0, -1.0))
+    return not balance.any()
+
+
 def pinched(faces: Ints) -> bool:
     """Does a vertex join faces that no chain of shared edges around it connects? For edges with at most two faces."""
-    edges = directed_edges(faces)
-    _, group = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
-    order = np.argsort(group.ravel(), kind="stable")
-    same = np.flatnonzero(np.diff(group.ravel()[order]) == 0)
+    group = edge_groups(faces)
+    order = np.argsort(group, kind="stable")
+    same = np.flatnonzero(np.diff(group[order]) == 0)
     one, other = order[same], order[same + 1]
     after = lambda edge: edge // 3 * 3 + (edge + 1) % 3  # noqa: E731
     straight = (faces.ravel()[one] == faces.ravel()[other]).astype(bool)

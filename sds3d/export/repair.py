@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sds3d.export.mesh import Floats, Ints, Mesh, areas, compact, directed_edges
+from sds3d.export.mesh import Floats, Ints, Mesh, areas, compact, directed_edges, edge_groups
 
 APART = 0.02  # how far the copies of a cut vertex move into their own faces, as a share of the way to the neighbours
 
@@ -45,9 +45,8 @@ def _parity(faces: Ints) -> NDArray[np.float64]:
 def mates(mesh: Mesh) -> Ints:
     """(3F,) for each directed edge (as in `directed_edges`) the one that runs back along it in the face it is joined
     to, or -1. Where more than two faces meet, neighbours around the edge with empty space between them are joined."""
-    edges = directed_edges(mesh.faces)
-    _, group, uses = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
-    group = group.ravel()
+    edges, group = directed_edges(mesh.faces), edge_groups(mesh.faces)
+    uses = np.bincount(group)
     mate = np.full(len(edges), -1, np.int32)
     order = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(uses)[:-1]])

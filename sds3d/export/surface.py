@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sds3d.export.fusion import fuse
-from sds3d.export.mesh import Mesh, compact, taubin, topology
+from sds3d.export.mesh import Mesh, compact, taubin, watertight
 from sds3d.export.repair import outward, repaired, without_crumbs
 from sds3d.export.slivers import without_slivers
 from sds3d.export.texture import compared
@@ -119,12 +119,12 @@ def _collapsed(mesh: Mesh, faces: int) -> Mesh:
 
     if len(mesh.faces) <= faces:
         return mesh
-    closed = topology(mesh).watertight
+    closed = watertight(mesh.faces)
     for aggression in (5, 3, 1):
         vertices, triangles = fast_simplification.simplify(
             mesh.vertices, mesh.faces, target_count=faces, agg=aggression
         )
         smaller = compact(Mesh(np.asarray(vertices, np.float32), np.asarray(triangles, np.int32)))
-        if not closed or topology(smaller).watertight:
+        if not closed or watertight(smaller.faces):
             break
     return smaller

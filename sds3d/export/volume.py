@@ -131,9 +131,10 @@ def choose_level(volume: Volume, views: Views) -> tuple[float, float]:
     typical = _typical_density(volume, views, masks)
     occupancy = to_occupancy(volume, typical)
     samples, depths, rays = _along_rays(occupancy, views, masks)
-    levels, iou = iou_by_level(samples.max(1).values, masks.view(-1)[rays], int(masks.sum()))
+    covered = masks.view(-1)[rays]
+    levels, iou = iou_by_level(samples.max(1).values, covered, int(covered.sum()))
     good = levels[iou >= iou.max() - SLACK]
-    chosen = _nearest_in_depth(good, samples, depths, views.depth.reshape(-1)[rays], masks.view(-1)[rays])
+    chosen = _nearest_in_depth(good, samples, depths, views.depth.reshape(-1)[rays], covered)
     reached = float(iou[(levels - chosen).abs().argmin()])
     return typical * chosen / (1 - chosen), reached
 
@@ -166,10 +167,10 @@ def _rays(views: Views) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _along_rays(volume: Volume, views: Views, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, S) samples at half-cell steps with their depths (N, S), and which pixels (N,) they belong to: those of the
-    silhouettes and a rim around them (elsewhere the hull has left nothing)."""
+    """(N, S) samples at half-cell steps with their depths (N, S), and which pixels (N,) they belong to: every other one
+    of the silhouettes and a rim around them (elsewhere the hull has left nothing)."""
     rim = F.max_pool2d(masks[:, None].float(), 9, stride=1, padding=4).view(-1) > 0
-    rays = rim.nonzero()[:, 0]
+    rays = rim.nonzero()[::2, 0]
     origins, directions, along = (part[rays] for part in _rays(views))
     reach = torch.tensor(volume.values.shape) * volume.spacing
     corners = volume.origin + reach * torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
