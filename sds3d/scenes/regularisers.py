@@ -1,4 +1,5 @@
-"""What a radiance field is asked for besides its pictures; each a mean, so that weights do not depend on the size."""
+"""What scenes are asked for besides their pictures. Of a radiance field each is a mean, so that weights do not depend
+on the size."""
 
 from __future__ import annotations
 
@@ -20,6 +21,11 @@ def entropy(alpha: Tensor) -> Tensor:
     """Mean of -alpha log alpha - (1 - alpha) log(1 - alpha), in nats, with alpha kept 0.001 from 0 and 1."""
     alpha = alpha.clamp(1e-3, 1 - 1e-3)
     return torch.nn.functional.binary_cross_entropy(alpha, alpha)
+
+
+def softness(opacities: Tensor, above: float) -> Tensor:
+    """(N,) how far each is from 1; from 0 for those not `above`, which are haze."""
+    return torch.where(opacities > above, 1 - opacities, opacities)
 
 
 def total_variation(grid: Tensor) -> Tensor:

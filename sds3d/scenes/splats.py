@@ -18,6 +18,7 @@ from sds3d.render.splats_field import SplatField
 from sds3d.render.splats_surfels import check_surfels, render_surfels
 from sds3d.scenes import init, mcmc
 from sds3d.scenes.base import Field, Frame, ParamGroup
+from sds3d.scenes.regularisers import softness
 from sds3d.scenes.splats_config import SHAPES, Span, SplatsConfig
 from sds3d.scenes.strategy import Statistics, adaptive, clean, effective, refine, reset_opacities
 from sds3d.streams import stream
@@ -135,7 +136,8 @@ class SplatScene:
 
     def regulariser(self, frame: Frame, progress: float) -> Tensor:
         """Weighted sums over the Gaussians of opacity and size, which nothing else holds back where no view looks, and
-        means over the pixels of surfels' distortion and disagreement with the depth's normals."""
+        late in the run of softness: a surface cannot show what shines through it. And means over the pixels of surfels'
+        distortion and disagreement with the depth's normals."""
         assert frame.extra is not None
         c, extra = self.config, frame.extra
         more = c.mcmc.opacity if c.strategy == "mcmc" else 0.0
@@ -144,6 +146,8 @@ class SplatScene:
             loss = loss + weight * extra["opacities"].sum()
         if (weight := _at(c.penalty_size, progress)) > 0:
             loss = loss + weight * extra["scales"].mean(-1).sum()
+        if c.harden > 0 and progress >= c.harden_at:
+            loss = loss + c.harden * softness(extra["opacities"], c.harden_above).sum()
         if (weight := _at(c.penalty_distortion, progress)) > 0:
             loss = loss + weight * extra["distortion"].mean()
         if (weight := _at(c.penalty_normal, progress)) > 0:
