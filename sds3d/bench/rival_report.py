@@ -44,21 +44,17 @@ class Gallery:
 def hold(contest: Contest, gallery: Gallery, note: Note) -> dict[str, Any]:
     """Train and judge every kind, and judge the shipped weights beside them; what is there is not done again."""
     cost = costs(contest)
-    entries = []
-    for name, entrant in contest.entrants.items():
-        recipe = budget(contest, name, cost)
-        net = trained(contest, name, recipe, lambda record, name=name: note(f"{name}: {progress(record)}"))  # type: ignore[misc]
-        images = {stage: getattr(recipe, f"{stage}_images") for stage in entrant.shares}
-        identity = {"corpus": cost["corpus"], "minutes": contest.minutes, "images": images}
-        entries.append((name, net, identity, {"latency_ms": cost["latency_ms"][name], "images": images}))
     folder = find_folder("embedded")
     shipped = EigenDenoiser.from_pretrained(folder / "unet")
-    entries.append((SHIPPED, shipped, {"weights": fingerprint(folder)}, {"latency_ms": None, "images": None}))
-    rows = []
-    for name, net, identity, facts in entries:
-        size = sum(p.numel() for p in net.parameters())
-        judged = figures(prior_of(net, name), gallery, {**identity, "name": name}, note)
-        rows.append({"name": name, "parameters": size, **facts, "restored": restored(contest, net), **judged})
+    row = judged(contest, gallery, SHIPPED, shipped, {"weights": fingerprint(folder)}, note)
+    rows = [row | {"latency_ms": None, "images": None}]
+    for name, entrant in contest.entrants.items():
+        recipe = budget(contest, name, cost)
+        net = trained(contest, name, recipe, lambda record: note(progress(record)))
+        images = {stage: getattr(recipe, f"{stage}_images") for stage in entrant.shares}
+        identity = {"corpus": cost["corpus"], "minutes": contest.minutes, "images": images}
+        row = judged(contest, gallery, name, net, identity, note)
+        rows.append(row | {"latency_ms": cost["latency_ms"][name], "images": images})
     return {
         "prompts": len(gallery.targets),
         "sampling": SAMPLING,
@@ -68,8 +64,21 @@ def hold(contest: Contest, gallery: Gallery, note: Note) -> dict[str, Any]:
     }
 
 
+def judged(
+    contest: Contest, gallery: Gallery, name: str, net: Conditioned, identity: Mapping[str, Any], note: Note
+) -> dict[str, Any]:
+    """A row: what the network holds, what it restores and what the probe finds in its samples."""
+    size = sum(p.numel() for p in net.parameters())
+    found = figures(prior_of(net, name), gallery, {**identity, "name": name}, note)
+    row = {"name": name, "parameters": size, "restored": restored(contest, net), **found}
+    note("  ".join(cells({**row, "latency_ms": None, "images": None})))
+    return row
+
+
 def progress(record: Mapping[str, Any]) -> str:
-    return f"{record['stage']} {record['step']}/{record['total']}, held-out loss {record['heldout']:.4f}"
+    return (
+        f"{record['kind']}: {record['stage']} {record['step']}/{record['total']}, held-out loss {record['heldout']:.4f}"
+    )
 
 
 def prior_of(net: Conditioned, name: str) -> Prior:
@@ -110,14 +119,16 @@ def drawn(prior: Prior, unit: Unit, album: Album, identity: Mapping[str, Any]) -
 
 def table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table under HEADER; the probe's own figures stand in the last row."""
-    rows = []
-    for row in report["rows"]:
-        images = "-" if row["images"] is None else " + ".join(f"{n:,}" for n in row["images"].values())
-        latency = "-" if row["latency_ms"] is None else f"{row['latency_ms']:.1f}"
-        decibels = [f"{row['restored'][level]:.1f}" for level in ("100", "500", "900")]
-        rows.append((row["name"], f"{row['parameters'] / 1e6:.1f}", latency, images, *_scores(row), *decibels))
     own = {name: None if value is None else {"value": value} for name, value in report["ceiling"].items()}
-    return [*rows, ("renders", "", "", "", *_scores(own), "", "", "")]
+    return [*map(cells, report["rows"]), ("renders", "", "", "", *_scores(own), "", "", "")]
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table."""
+    images = "-" if row["images"] is None else " + ".join(f"{n:,}" for n in row["images"].values())
+    latency = "-" if row["latency_ms"] is None else f"{row['latency_ms']:.1f}"
+    decibels = [f"{row['restored'][level]:.1f}" for level in ("100", "500", "900")]
+    return (row["name"], f"{row['parameters'] / 1e6:.1f}", latency, images, *_scores(row), *decibels)
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:

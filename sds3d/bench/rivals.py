@@ -57,8 +57,8 @@ class Entrant:
 
 ENTRANTS = {
     "eigen": Entrant(EigenDenoiser, {"eigen": 0.8, "detail": 0.2}),
-    "transformer": Entrant(PatchTransformer, {"pixel": 1.0}, ShortRecipe(pixel_lr=7e-4)),
     "unet": Entrant(PixelUNet, {"pixel": 1.0}),
+    "transformer": Entrant(PatchTransformer, {"pixel": 1.0}, ShortRecipe(pixel_lr=7e-4)),
 }
 
 
