@@ -173,7 +173,7 @@ def test_the_strongest_gradients_grow() -> None:
 
 def test_late_in_the_run_opacities_are_pulled_to_one_and_haze_to_nothing() -> None:
     """The sum of 1 - o and, of what is fainter than 0.3, of o: from `harden_at` on. d sigmoid = o (1 - o)."""
-    scene = scene_of(replace(STILL, harden=0.5, harden_above=0.3, harden_at=0.6))
+    scene = scene_of(replace(STILL, harden=0.5, clean_opacity=0.3, harden_at=0.6))
     opacities = torch.linspace(0.05, 0.95, 400)
     scene.params["opacities"].data = opacities.logit()
     frame = scene.render(orbit(1), 8, torch.zeros(1, 3))

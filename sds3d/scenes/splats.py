@@ -147,7 +147,7 @@ class SplatScene:
         if (weight := _at(c.penalty_size, progress)) > 0:
             loss = loss + weight * extra["scales"].mean(-1).sum()
         if c.harden > 0 and progress >= c.harden_at:
-            loss = loss + c.harden * softness(extra["opacities"], c.harden_above).sum()
+            loss = loss + c.harden * softness(extra["opacities"], c.clean_opacity).sum()
         if (weight := _at(c.penalty_distortion, progress)) > 0:
             loss = loss + weight * extra["distortion"].mean()
         if (weight := _at(c.penalty_normal, progress)) > 0:

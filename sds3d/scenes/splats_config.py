@@ -70,8 +70,7 @@ class SplatsConfig:
     clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity; 0 keeps them
     penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
     penalty_size: Span = (0.0, 0.1)  # weight of the sum of mean standard deviations
-    harden: float = 0.0  # weight of the sum of 1 - opacity, and of the opacity of those fainter than harden_above
-    harden_above: float = 0.2
+    harden: float = 0.0  # weight of the sum of 1 - opacity, and of the opacity of haze (clean_opacity)
     harden_at: float = 0.66  # share of the run from which on it counts
     penalty_distortion: Span = (0.0, 0.0)  # surfels: weight of the mean depth distortion (2DGS, eq. 13)
     penalty_normal: Span = (0.0, 0.0)  # surfels: weight of the mean 1 - n . N, N the depth's normal (2DGS, eq. 14)
@@ -92,8 +91,6 @@ class SplatsConfig:
             raise UserError(f"splats.sh is a degree from 0 to 3, not {self.sh}")
         if min(self.box) <= 0:
             raise UserError(f"splats.box needs three half edges above 0, not {self.box}")
-        if self.harden < 0 or not 0 <= self.harden_above <= 1:
-            raise UserError("splats.harden is a weight from 0, and splats.harden_above an opacity from 0 to 1")
         self._check_strategy()
 
     def _check_strategy(self) -> None:
