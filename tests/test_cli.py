@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from sds3d import __version__
 from sds3d.cli.app import app
+from sds3d.cli.console import OURS, remarks
 from sds3d.engine import generate as engine
 from sds3d.engine.interrupt import Interrupted
 
@@ -42,7 +44,7 @@ def refused(*arguments: str, code: int = 2) -> str:
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("error: ") == (code != 130)  # a stop is none
     return line
 
 
@@ -179,6 +181,14 @@ def test_failures_become_lines_and_codes(
 ) -> None:
     monkeypatch.setattr(engine, "generate", failing(error))
     assert words in refused("generate", "x", code=code)
+
+
+def test_warnings_are_a_line_each_and_those_of_other_packages_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with remarks():
+        warnings.simplefilter("always")
+        warnings.warn_explicit("its end is not seen", UserWarning, str(OURS / "priors" / "clip.py"), 3)
+        warnings.warn_explicit("deprecated", FutureWarning, "/packages/diffusers/loaders.py", 3)
+    assert capsys.readouterr() == ("", "note: its end is not seen\n")
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import typer
 
-from sds3d.cli.console import error_line
+from sds3d.cli.console import aside, error_line, remarks
 from sds3d.cli.options import ungrouped
 from sds3d.errors import UserError
 
@@ -51,17 +52,18 @@ def guarded(command: F) -> F:
     @functools.wraps(flat)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return flat(*args, **kwargs)
+            with nullcontext() if DEBUG["on"] else remarks():
+                return flat(*args, **kwargs)
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            error_line("stopped before anything was saved")
+            aside("stopped before anything was saved")
             raise typer.Exit(STOPPED) from None
         except Exception as error:
             line, code = explain(error)
             if DEBUG["on"] and code != STOPPED:
                 raise
-            error_line(line)
+            (aside if code == STOPPED else error_line)(line)
             raise typer.Exit(code) from None
 
     return run  # type: ignore[return-value]

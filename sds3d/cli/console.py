@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sds3d.engine.record import Record
 
+OURS = Path(__file__).resolve().parent.parent
 STATUS_LINES, STATUS_SECONDS = 10, 20.0  # where there is no terminal for a bar: lines a run, longest silence
 
 
@@ -17,6 +21,24 @@ def error_line(text: str) -> None:
     """`error: text` on stderr, red on a terminal."""
     label = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
     print(f"{label} {text}", file=sys.stderr, flush=True)
+
+
+def aside(text: str) -> None:
+    """A line on stderr that is no error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def remarks() -> Iterator[None]:
+    """What sds3d warns of, as one line each; warnings of other packages are for developers and not shown."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+        if Path(filename).is_relative_to(OURS):
+            aside(f"note: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 class Reporter:

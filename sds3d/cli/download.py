@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sds3d.cli.app import STOPPED, app, guarded
-from sds3d.cli.console import error_line
+from sds3d.cli.console import aside
 from sds3d.cli.options import OFFLINE, go_offline
 
 
@@ -33,5 +33,5 @@ def download(
     try:
         typer.echo(fetch_named(model, variant, lambda line: typer.echo(line, err=True)))
     except KeyboardInterrupt:
-        error_line(f"stopped: finished files are kept; go on with: sds3d download {model}")
+        aside(f"stopped: finished files are kept; go on with: sds3d download {model}")
         raise typer.Exit(STOPPED) from None
