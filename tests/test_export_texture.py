@@ -58,6 +58,10 @@ def test_atlases_fit_the_mesh_and_do_not_overlap(torus_mesh, atlases, kind):
     assert overlap(torus_mesh, atlas) < 1e-4
 
 
+def test_the_grid_atlas_makes_small_textures_larger_and_never_large_ones(torus_mesh):
+    assert [grid_atlas(torus_mesh, n).texels for n in (512, 1024, 1500, 4096)] == [1024, 2048, 2048, 4096]
+
+
 @pytest.mark.parametrize("faces", [1, 2, 3, 50_001])
 def test_the_grid_atlas_takes_any_number_of_faces(faces):
     mesh = Mesh(np.eye(3, dtype=np.float32), np.tile(np.arange(3, dtype=np.int32), (faces, 1)))

@@ -25,7 +25,7 @@ def supersampled(color: Callable[[Texels], Tensor], mesh: Mesh, atlas: Atlas, te
     """(N, 3) mean of `color` over samples x samples points of each texel."""
     if samples == 1:
         return color(texels)
-    row = np.full((texels.side, texels.side), -1, np.int64)
+    row = np.full((texels.side, texels.side), -1, np.int32)
     row[texels.where] = np.arange(len(texels.positions))
     total, count = torch.zeros_like(texels.positions), torch.zeros(len(texels.positions), 1)
     offsets = (np.arange(samples) + 0.5) / samples - 0.5

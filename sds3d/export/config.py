@@ -12,7 +12,7 @@ from sds3d.errors import UserError
 class ExportConfig:
     resolution: int = 112  # cells across the scene's cube
     faces: int = 10_000  # at most; fewer for small surfaces
-    texture: int = 512  # texels a side; twice that where xatlas runs out of time
+    texture: int = 512  # texels a side; twice that, at most 2048, where xatlas runs out of time
     unwrap_seconds: float = 15.0  # xatlas's time; 0 goes straight to the plain atlas
     surface: Literal["density", "fusion"] = "density"  # of the scene's field, or of depths rendered all around it
     bake: Literal["auto", "field", "views"] = "auto"  # where the texture's colours come from

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from sds3d.export.mesh import Floats, Ints, Mesh, TexturedMesh, vertex_normals
-from sds3d.export.texture import Texels, spread
+from sds3d.export.texture import TOGETHER, Texels, spread
 from sds3d.render.jit import kernel
 
 NEAREST = 6  # faces of the fine surface, by their middles, among which a point's own is looked for
@@ -105,16 +105,23 @@ def _nearest(points, facing, corners, near, face, shares):  # type: ignore[no-un
 def normal_map(mesh: TexturedMesh, texels: Texels, fine: Mesh) -> NDArray[np.uint8]:
     """(T, T, 3) the normals of `fine` in the tangent space of `mesh`, whose tangents are there; flat where `fine`
     turns away."""
+    parts = zip(*(part.split(TOGETHER) for part in (texels.positions, texels.face, texels.shares)), strict=True)
+    mapped = np.concatenate([_mapped(mesh, p.numpy(), face.numpy(), shares.numpy(), fine) for p, face, shares in parts])
+    return spread(texels, torch.from_numpy(mapped * np.float32(0.5) + np.float32(0.5)))
+
+
+def _mapped(mesh: TexturedMesh, positions: Floats, face: Ints, shares: Floats, fine: Mesh) -> Floats:
+    """(P, 3) unit vectors of the map at points of the mesh."""
     assert mesh.tangents is not None
-    corners, shares = mesh.faces[texels.face.numpy()], texels.shares.numpy()[..., None]
+    corners, shares = mesh.faces[face], shares[..., None]
     normal = F.normalize(torch.from_numpy((mesh.normals[corners] * shares).sum(1)), dim=-1).numpy()
     tangent = (mesh.tangents[corners] * shares).sum(1)
     across = np.cross(normal, tangent[:, :3]) * np.sign(tangent[:, 3:])
-    wanted = normals_of(fine, texels.positions.numpy(), normal)
+    wanted = normals_of(fine, positions, normal)
     frame = np.stack([tangent[:, :3], across, normal], -1).astype(np.float64)  # columns
     sound = np.abs(np.linalg.det(frame)) > 0.1
     frame[~sound] = np.eye(3)
     mapped = np.linalg.solve(frame, wanted[..., None].astype(np.float64))[..., 0]
     mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
     mapped[~sound | (mapped[:, 2] < STEEPEST)] = FLAT
-    return spread(texels, torch.from_numpy(mapped * 0.5 + 0.5))
+    return mapped.astype(np.float32)

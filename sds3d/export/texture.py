@@ -21,6 +21,7 @@ from sds3d.scenes.base import Field
 
 REACH = 1.0  # texels beyond a triangle's edge that still take the colour of its nearest point
 SHARPNESS = 2  # power of the viewing cosine that weighs a view
+TOGETHER = 1 << 20  # texels that are asked about at a time
 FLATTEST = 0.2  # viewing cosine below which a view says nothing about a surface
 
 
@@ -90,18 +91,25 @@ def rasterise(mesh: Mesh, atlas: Atlas, shift: tuple[float, float] = (0.0, 0.0))
     rows, columns = np.nonzero(face >= 0)
     where = (rows, columns)
     a, b = weights[where].T
-    shares = np.stack([a, b, 1 - a - b], -1)[..., None]
+    shares = np.stack([a, b, 1 - a - b], -1)
     corners = mesh.faces[face[where]]
-    positions = (mesh.vertices[corners] * shares).sum(1)
-    normals = (vertex_normals(mesh)[corners] * shares).sum(1)
+    positions, normals = (_blend(values, corners, shares) for values in (mesh.vertices, vertex_normals(mesh)))
     return Texels(
         where,
         torch.from_numpy(positions),
         F.normalize(torch.from_numpy(normals), dim=-1),
         side,
         torch.from_numpy(face[where]),
-        torch.from_numpy(shares[..., 0]),
+        torch.from_numpy(shares),
     )
+
+
+def _blend(values: Floats, corners: NDArray[np.int32], shares: Floats) -> Floats:
+    """(N, 3) sums of three of the `values`, one after the other since N is the largest number there is."""
+    total: Floats = values[corners[:, 0]] * shares[:, :1]
+    for k in (1, 2):
+        total += values[corners[:, k]] * shares[:, k : k + 1]
+    return total
 
 
 def from_field(texels: Texels, field: Field, device: torch.device) -> Tensor:
@@ -122,15 +130,23 @@ def gather(
 ) -> tuple[Tensor, Tensor]:
     """(N, C) mean of `images` (B, C, H, H) where the views see a texel, weighed by the viewing cosines, 0 where none
     does; and the weight (N, 1). `depths` (B, H, H) of the surface tell who is seen, `mask` (B, 1, H, H) what counts."""
-    total, weight = torch.zeros(len(texels.positions), images.shape[1]), torch.zeros(len(texels.positions), 1)
+    counts = torch.ones_like(views.alpha[:, None]) if mask is None else mask
+    pictures = torch.cat([images, torch.from_numpy(depths)[:, None], counts], 1)
+    parts = zip(texels.positions.split(TOGETHER), texels.normals.split(TOGETHER), strict=True)
+    gathered = [_gather(positions, normals, views, pictures) for positions, normals in parts]
+    mean, weight = zip(*gathered, strict=True)
+    return torch.cat(mean), torch.cat(weight)
+
+
+def _gather(positions: Tensor, normals: Tensor, views: Views, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """`gather` for some of the texels; the last two channels of `pictures` (B, C + 2, H, H) are depth and mask."""
+    total, weight = torch.zeros(len(positions), pictures.shape[1] - 2), torch.zeros(len(positions), 1)
     for i in range(len(views.cameras)):
         camera = views.cameras[i : i + 1]
-        where, depth = project(texels.positions, camera)
-        counts = torch.ones_like(views.alpha[i : i + 1]) if mask is None else mask[i]
-        picture = torch.cat([images[i], torch.from_numpy(depths[i])[None], counts])
-        seen = F.grid_sample(picture[None], where.view(1, 1, -1, 2), align_corners=False)[0, :, 0].T  # (N, C + 2)
-        ray = F.normalize(camera.positions - texels.positions, dim=-1)
-        facing = (texels.normals * ray).sum(-1)
+        where, depth = project(positions, camera)
+        seen = F.grid_sample(pictures[i : i + 1], where.view(1, 1, -1, 2), align_corners=False)[0, :, 0].T  # (N, C + 2)
+        ray = F.normalize(camera.positions - positions, dim=-1)
+        facing = (normals * ray).sum(-1)
         pixel = camera.distance / camera.focal(views.size)
         visible = (seen[:, -2] > depth - 3 * pixel) & (seen[:, -1] > 0.99) & (facing > FLATTEST)
         share = (visible * facing.clamp_min(0) ** SHARPNESS)[:, None]

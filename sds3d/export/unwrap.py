@@ -14,7 +14,9 @@ import numpy as np
 
 from sds3d.export.mesh import Floats, Ints, Mesh
 
-PADDING = 3  # texels between charts
+PADDING = 3  # texels between charts, of a texture of the size they are laid out for
+LAYOUT = 1024  # largest such size: larger textures have the same charts, and wider gaps for their mipmaps
+ROOMY = 2048  # from this size on the plain grid's seams take so little that its texture need not be larger
 WORKER = Path(__file__).with_name("_xatlas.py")
 
 
@@ -41,7 +43,7 @@ class Unwrapping:
         """The worker, its input in a file so that a slow start keeps nobody waiting; None where it cannot be had."""
         try:
             with tempfile.TemporaryFile() as source:
-                for array in (self.mesh.vertices, self.mesh.faces, np.array([self.texels, PADDING])):
+                for array in (self.mesh.vertices, self.mesh.faces, np.array([min(self.texels, LAYOUT), PADDING])):
                     np.save(source, array)
                 source.seek(0)
                 return subprocess.Popen(
@@ -83,9 +85,9 @@ class Unwrapping:
 
 def grid_atlas(mesh: Mesh, texels: int) -> Atlas:
     """Every two faces share a square cell, one on either side of its diagonal. Any mesh, at once, without overlaps;
-    half of the texels are lost to seams, so it is laid out for a texture twice as large."""
+    half of the texels are lost to seams, so a small texture is made larger: twice, up to ROOMY."""
     count = len(mesh.faces)
-    texels *= 2
+    texels = max(texels, min(2 * texels, ROOMY))
     side = int(np.ceil(np.sqrt((count + 1) // 2)))
     cell = 1.0 / side
     gap = min(1.0 / texels, cell / 8)  # to the cell's border
