@@ -163,14 +163,14 @@ def optimise(run: Run, loop: Staged, listener: Listener) -> None:
     with polite_stop() as stop, open(run.metrics, "a", encoding="utf-8") as metrics:
         for step in loop.steps():
             late.append(step)
-            stopping = stop.asked
-            saving = step.step % settings.checkpoint_every == 0 or step.step in loop.seams or stopping
-            tell(wait=saving)
+            tell(wait=False)
             for note in step.notes:
                 listener.note(f"  {note}")
             if step.step % settings.preview_every == 0:
                 preview(loop.scene, run.previews / f"{step.step:06}.png")
-            if saving:
+            stopping = stop.asked
+            if step.step % settings.checkpoint_every == 0 or step.step in loop.seams or stopping:
+                tell(wait=True)
                 metrics.flush()
                 run.save(loop)
             if stopping:
