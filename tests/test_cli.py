@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from sds3d import __version__
 from sds3d.cli.app import app
-from sds3d.cli.console import OURS, remarks
+from sds3d.cli.console import OURS, remarks, table
 from sds3d.engine import generate as engine
 from sds3d.engine.interrupt import Interrupted
 
@@ -189,6 +189,17 @@ def test_warnings_are_a_line_each_and_those_of_other_packages_none(capsys: pytes
         warnings.warn_explicit("its end is not seen", UserWarning, str(OURS / "priors" / "clip.py"), 3)
         warnings.warn_explicit("deprecated", FutureWarning, "/packages/diffusers/loaders.py", 3)
     assert capsys.readouterr() == ("", "note: its end is not seen\n")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_table_names_its_columns_once(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")  # rich's word for a terminal
+    table([("splats", "1.5"), ("grid", "2")], ("scene", "ms"))
+    table([("splats", "1.5")], ("scene", "ms"), named=False)
+    said = capsys.readouterr().out
+    assert said.count("scene") == (2 if terminal else 1) and said.count("splats") == 2
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

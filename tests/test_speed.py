@@ -171,8 +171,14 @@ def test_bench_compares_with_the_prior_alone(tmp_path: Path) -> None:
     words = ["bench", "step", "--prior", "sd15-random", "--scene", "splats", "--guidance", "sds", "--steps", "2"]
     done = CliRunner().invoke(app, [*words, "--warmup", "1", "--each-off", "--set", "views=2", "--write", str(kept)])
     assert done.exit_code == 0, done.output
+    assert done.stdout.split()[:4] == ["scene", "part", "median", "ms"] and done.stdout.count("median") == 1
     costs = json.loads(kept.read_text())
     assert [cost["variant"] for cost in costs] == ["", "one by one", "VAE's blocks twice", "views encoded twice"]
     for cost in costs:
         assert cost["ratio"] == pytest.approx(cost["ms"]["total"] / cost["prior_only"])
         assert cost["images_per_second"] == pytest.approx(2e3 / cost["ms"]["total"])
+
+
+def test_bench_knows_its_own_names() -> None:
+    refused = CliRunner().invoke(app, ["bench", "step", "--prior", "sd15-randm"])
+    assert refused.exit_code == 2 and "did you mean 'sd15-random'" in refused.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice, pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,7 +18,7 @@ from sds3d.engine.meter import PARTS
 from sds3d.engine.resolve import resolve
 from sds3d.engine.system import hardware, versions
 from sds3d.engine.throughput import now
-from sds3d.errors import UserError
+from sds3d.errors import UserError, unknown
 from sds3d.priors import load_prior, surrounded
 from sds3d.priors.base import Cond, Prior
 from sds3d.priors.speed import vae
@@ -99,6 +100,8 @@ def load(name: str, device: torch.device, asked: Mapping[str, Any]) -> Prior:
     """The prior with what the settings put around it."""
     changes = resolve(PROMPT, {**asked, "prior": _like(name)}).changes
     if name not in ARCHITECTURES:
+        if "-rand" in name and "/" not in name and not Path(name).exists():
+            raise unknown("architecture", name, ARCHITECTURES)
         return load_prior(name, device, **changes)
     if {"lora", "textual_inversion"} & changes.keys():
         raise UserError(f"{name} has random weights, which no file can change: leave lora and textual_inversion out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import typer
@@ -65,7 +64,6 @@ def exports(
     if as_json:
         typer.echo(json.dumps(report(rows), indent=1))
         return
-    lines = [row.row() for row in rows]
-    table(lines if sys.stdout.isatty() else [HEADER, *lines], HEADER)
+    table([row.row() for row in rows], HEADER)
     for name, (passed, total) in report(rows)["passed"].items():
         typer.echo(f"{name}: {passed} of {total} passed")

@@ -50,7 +50,7 @@ def show(rows: list[Any], header: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
-        table([header, *(row.row() for row in rows)], header)
+        table([row.row() for row in rows], header)
 
 
 @app.command(
@@ -103,7 +103,7 @@ def compare(
     rows, _ = bench.compare(contest, names, out, reporter)
     if any(row.likeness.judged_by == "pixels" for row in rows):
         reporter.note("  no judge for this prompt: R@1, R@5, colour and Janus are left out, diversity is by pixels")
-    table([bench.HEADER, *(row.cells() for row in rows)], bench.HEADER)
+    table([row.cells() for row in rows], bench.HEADER)
 
 
 @bench_app.command("toy", epilog="sds3d bench toy\n\nsds3d bench toy --guidance sds,vsd --points 256")
@@ -212,7 +212,7 @@ def mutants(
 
     verdicts = measure(names or (), jobs, tell)
     header = ("objective", "mutants", "killed", "survivors")
-    table([header, *(row for verdict in verdicts for row in verdict.rows())], header)
+    table([row for verdict in verdicts for row in verdict.rows()], header)
     typer.echo(write_bytes(out, json.dumps([v.as_dict() for v in verdicts], indent=2).encode()))
     if not all(verdict.clean for verdict in verdicts):
         raise typer.Exit(1)

@@ -126,15 +126,8 @@ def _show(report: dict[str, Any], write: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(report))
         return
-    rows = table_rows(report)
-    table([HEADER, *rows], HEADER) if not _terminal() else table(rows, HEADER)
+    table(table_rows(report), HEADER)
     typer.echo("behind each score: the probe's own on renders of real objects")
-
-
-def _terminal() -> bool:
-    from rich.console import Console
-
-    return Console().is_terminal
 
 
 def _words(text: str) -> tuple[str, ...]:

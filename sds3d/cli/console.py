@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from sds3d.engine.record import Record
@@ -32,7 +32,14 @@ def aside(text: str) -> None:
 def remarks() -> Iterator[None]:
     """What sds3d warns of, as one line each; warnings of other packages are for developers and not shown."""
 
-    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if Path(filename).is_relative_to(OURS):
             aside(f"note: {message}")
 
@@ -121,15 +128,16 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
-    """Aligned columns; the last one may wrap. Plain text when it is not a terminal."""
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...], named: bool = True) -> None:
+    """Aligned columns; the last one may wrap. Without a terminal plain text, and the header only if `named`."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        widths = [max(len(row[i]) for row in rows) for i in range(len(header) - 1)]
-        for row in rows:
+        lines = [header, *rows] if named else rows
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
+        for row in lines:
             console.print(
                 "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]),
                 markup=False,

@@ -54,4 +54,4 @@ def doctor(
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in found], indent=2))
         return
-    table([(row.mark, row.name, row.text) for row in found], ("", "part", "state"))
+    table([(row.mark, row.name, row.text) for row in found], ("", "part", "state"), named=False)

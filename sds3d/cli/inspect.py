@@ -31,7 +31,7 @@ def list_names(kind: Kind = typer.Argument(..., help="What to list.", metavar="W
     """List guidance | scenes | priors | presets | prompts | settings."""
     from sds3d.engine.catalogue import rows
 
-    table(rows(kind.value), ("name", "what it is"))
+    table(rows(kind.value), ("name", "what it is"), named=False)
 
 
 @bench_app.command(
@@ -83,7 +83,4 @@ def bench_step(
     if as_json:
         typer.echo(report)
         return
-    table(
-        [row for cost in costs for row in cost.rows()],
-        ("scene", "part", "median ms", "share"),
-    )
+    table([row for cost in costs for row in cost.rows()], ("scene", "part", "median ms", "share"))

@@ -155,7 +155,7 @@ def upscale(
 
 def show(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A table whose header is seen in a file, too."""
-    table(rows if sys.stdout.isatty() else [header, *rows], header)
+    table(rows, header)
 
 
 def publish(report: Mapping[str, Any], path: Path, copy: Path | None) -> None:

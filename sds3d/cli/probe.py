@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def judge(
     if as_json:
         typer.echo(json.dumps({"results": figures, "ceiling": _plain(probe.ceiling)}, indent=2))
         return
-    _show([report.row(f, probe.ceiling) for f in figures], report.HEADER)
+    table([report.row(f, probe.ceiling) for f in figures], report.HEADER)
     typer.echo("Behind each stroke: the probe's own figure on renders of objects that it never learnt from.")
 
 
@@ -95,7 +94,7 @@ def ceiling(
         typer.echo(json.dumps(shown if nouns else config["ceiling"], indent=2))
         return
     columns = list(next(iter(shown.values())))
-    _show([(name, *(_cell(figures[c]) for c in columns)) for name, figures in shown.items()], ("objects", *columns))
+    table([(name, *(_cell(figures[c]) for c in columns)) for name, figures in shown.items()], ("objects", *columns))
 
 
 @probe_app.command(epilog="sds3d probe train --album probe-album --out my-probe\n\nsds3d probe RUN --probe my-probe")
@@ -131,11 +130,6 @@ def train(
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in figures.items() if not isinstance(v, dict)}
-
-
-def _show(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
-    """A table whose columns are named on a pipe too."""
-    table(rows if sys.stdout.isatty() else [header, *rows], header)
 
 
 def _cell(value: Any) -> str:
