@@ -68,9 +68,17 @@ def test_the_hash_follows_the_content_of_the_picture_not_its_name(tmp_path: Path
     copy = tmp_path / "copy.png"
     copy.write_bytes(first.read_bytes())
     other = painted(tmp_path / "other.png", 20, 20, (9, 9, 8))
-    made = [resolve("x", {"image": str(path)}) for path in (first, copy, other)]
+    made = [resolve("x", {"image": str(path), "guidance": "isd"}) for path in (first, copy, other)]
     assert made[0].hash == made[1].hash != made[2].hash
-    assert made[0].hash != resolve("x", {}).hash and made[0].image == str(first.resolve())
+    assert made[0].hash != resolve("x", {"guidance": "isd"}).hash and made[0].image == str(first.resolve())
+
+
+def test_a_picture_that_nobody_looks_at_is_refused(tmp_path: Path) -> None:
+    picture = str(painted(tmp_path / "green.png", 20, 20, (0, 255, 0)))
+    with pytest.raises(
+        UserError, match="--image has no effect: guidance 'sds' looks at no picture; add --guidance isd"
+    ):
+        resolve("x", {"image": picture, "guidance": "sds"})
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "folder", "large", "cut"])
@@ -88,7 +96,7 @@ def test_what_is_no_picture_is_one_clear_line(tmp_path: Path, damage: str) -> No
             data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         path.write_bytes(data if damage == "large" else data[: len(data) // 2])
     with pytest.raises(UserError, match="picture") as caught:
-        resolve("x", {"image": str(path)})
+        resolve("x", {"image": str(path), "guidance": "isd"})
         read_picture(path)
     assert "\n" not in str(caught.value)
 

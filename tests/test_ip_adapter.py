@@ -214,3 +214,21 @@ def test_generate_and_resume(models: dict[str, Path], tmp_path: Path, monkeypatc
     assert resumed.exit_code == 0, resumed.output
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 21)) and not any(line["skipped"] for line in lines)
+
+
+def test_compare_shows_the_picture_to_those_that_look(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sds3d.bench.compare.DRAWS", 1)
+    model, picture = models["sd"], tmp_path / "red.png"
+    file = write_adapter(model.parent / "compare.safetensors", model, False)
+    Image.new("RGB", (30, 30), (200, 30, 30)).save(picture)
+    flags = ["--ip-adapter", str(file), "--image", str(picture), "--set", "views=1", "--set", "splats.count=40"]
+    command = ["compare", PROMPT, "--prior", str(model), *flags, "--budget", "evals:3", "--out", str(tmp_path)]
+    refused = CliRunner().invoke(app, [*command, "--guidance", "sds,csd"])
+    assert refused.exit_code == 2 and "looks at no picture" in refused.stderr
+    done = CliRunner().invoke(app, [*command, "--guidance", "sds,isd"])
+    assert done.exit_code == 0, done.output
+    (report,) = tmp_path.glob("*/compare.json")
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["guidance"], row["reason"]) for row in rows] == [("sds", ""), ("isd", "")]

@@ -74,9 +74,10 @@ class Contest:
     budget: Budget | None = None  # None: what sds takes by the preset
 
     def settings(self, guidance: str, seed: int = 0) -> Settings:
-        """The preset and the overrides that concern this objective. An IP-Adapter is around the prior already, and only
-        some of the objectives look at its picture."""
-        mine = {k: v for k, v in self.overrides.items() if k not in ("ip_adapter", "image_encoder")}
+        """The preset and the overrides that concern this objective: an IP-Adapter is around the prior already, and a
+        picture is for those that look at it."""
+        others = {"ip_adapter", "image_encoder"} | ({"image"} if not looks(guidance) else set())
+        mine = {k: v for k, v in self.overrides.items() if k not in others}
         return settings_of(self.prompt, mine, self.preset, guidance, seed)
 
 
@@ -91,11 +92,16 @@ def settings_of(
 def load_for(
     prompt: str, names: Sequence[str], overrides: Mapping[str, Any], preset: str | None, device: torch.device
 ) -> Prior:
-    """The prior of the overrides, changed by the files that they name. UserError where there is an IP-Adapter and none
-    of the objectives called `names` looks at a picture."""
-    looking = [name for name in names if "image" in GUIDANCE[name]().needs()]
-    settings = settings_of(prompt, overrides, preset, (looking or list(names))[0])
+    """The prior of the overrides, changed by the files that they name. UserError where they have a picture for it and
+    none of the objectives called `names` looks at one."""
+    first = next(filter(looks, names), names[0])
+    settings = settings_of(prompt, overrides, preset, first)
     return load_prior(settings.prior, device, **settings.changes)
+
+
+def looks(guidance: str) -> bool:
+    """Whether it looks at a picture."""
+    return "image" in GUIDANCE[guidance]().needs()
 
 
 def compare(contest: Contest, names: Sequence[str], out: Path, listener: Listener) -> tuple[list[Row], Path]:

@@ -52,8 +52,9 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     files |= _first_shapes(mine, base, source, names[2:])
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
-    if settings.ip_adapter and "image" not in settings.objective.needs():
-        raise UserError(f"--ip-adapter has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
+    pictured = "--ip-adapter" if settings.ip_adapter else "--image" if settings.image else ""
+    if pictured and "image" not in settings.objective.needs():
+        raise UserError(f"{pictured} has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
     return settings
 
 
