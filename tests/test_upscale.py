@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from sds3d.bench.upscale import HEADER, Upscaler, bicubic, draw_pairs, scores, table_rows, train_upscaler
+from sds3d.bench.upscale import (
+    HEADER,
+    Pairs,
+    Upscaler,
+    bicubic,
+    draw_pairs,
+    outlines,
+    scores,
+    table_rows,
+    train_upscaler,
+)
 from sds3d.embedded.corpus.catalogue import procedural_entries
 from sds3d.streams import stream
 
@@ -37,9 +47,22 @@ def test_scores_of_known_errors(pairs):
     assert off["inside"] == pytest.approx(sum(on) / len(on), abs=1e-3) and 0.8 < off["ssim"] < 1
 
 
+def test_a_flat_square_is_wrong_on_its_outline_only():
+    """Its edge lies in the middle of a small pixel, so bicubic enlargement blurs it; stripes inside are no outline."""
+    square = torch.zeros(1, 128, 128, 4, dtype=torch.uint8)
+    square[:, 31:97, 31:97] = torch.tensor([200, 0, 0, 255], dtype=torch.uint8)
+    striped = square.clone()
+    striped[:, 41:87:3, 41:87, :3] = 0
+    premultiplied = [torch.cat([x[..., :3] * (x[..., 3:] / 255), x[..., 3:].float()], -1) for x in (square, striped)]
+    small = [torch.nn.functional.avg_pool2d(x.movedim(-1, 1), 2).movedim(1, -1) for x in premultiplied]
+    small = [torch.cat([x[..., :3] * 255 / x[..., 3:].clamp(min=1), x[..., 3:]], -1).round().byte() for x in small]
+    plain, inner = (Pairs(a, b, ["made"]) for a, b in zip(small, (square, striped), strict=True))
+    assert outlines(plain)["all"] > 0.99 and outlines(inner)["all"] < 0.6
+
+
 def test_it_learns_what_bicubic_misses(pairs):
     net, seen = train_upscaler(pairs, 0.05, print)
     plain, learned = scores(pairs, bicubic), scores(pairs, net)
     assert seen >= 8 and learned["all"]["psnr"] > plain["all"]["psnr"] + 0.1  # dB, on what it saw
-    rows = table_rows({"bicubic": plain, "learned": learned})
+    rows = table_rows({"bicubic": plain, "learned": learned, "on_outlines": outlines(pairs)})
     assert [row[0] for row in rows] == ["all", "procedural"] and len(rows[0]) == len(HEADER)
