@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_refining_changes_the_outline_and_texturing_does_not(cup: Path) -> None:
         frame.rgb.sum().backward()
         pulled = {g.name for g in scene.parameters() if any(p.grad is not None and p.grad.any() for p in g.params)}
         assert pulled == expected
+
+
+def test_a_shift_of_the_whole_costs_nothing_and_a_squeeze_does(cup: Path) -> None:
+    """At half its size every edge has changed by a half: the mean square is a quarter."""
+    scene = create_texture(TextureConfig(str(cup), distance=0.1, stretch=1.0, bending=0.0), CPU, stream(0, "init"))
+    frame = scene.render(orbit(1), 16, torch.ones(1, 3))
+    shapes = [scene.rest, scene.rest + 0.05, 0.5 * scene.rest]
+    still, moved, small = (scene.regulariser(replace(frame, extra={"vertices": v}), 0.5).item() for v in shapes)
+    assert still == 0 and moved < 1e-6 and small == pytest.approx(0.25, rel=1e-3)
 
 
 def test_pieces_lie_on_their_faces_and_are_short() -> None:

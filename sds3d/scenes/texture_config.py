@@ -29,6 +29,7 @@ class TextureConfig:
     edge: float = 0.05  # longer edges of meshes are cut where geometry moves
     faces: int = 100_000  # about as many are made at most
     bending: float = 0.05  # weight of the mean 1 - cosine that neighbouring faces turn against the start
+    stretch: float = 50.0  # weight of the mean squared relative change of edges' lengths: thin parts stay as thick
     lr_move: Span = (2e-2, 5e-3)  # of the shift, in distances
     lr_colors: Span = (2e-2, 5e-3)  # of Gaussians' logits
     lr_shapes: Span = (5e-3, 1e-3)  # of Gaussians' log scales, rotations and opacities' logits, where geometry moves

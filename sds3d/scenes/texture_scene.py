@@ -40,7 +40,7 @@ class TextureScene:
         joined = torch.from_numpy(_first_of_equal(self.pieces.vertices)).to(self.device)
         self.edges = edges_of(joined[self.faces])
         self.normals = vertex_normals(self.rest, self.faces)
-        self.turned = self._cosines(self.rest)
+        self.turned, self.lengths = self._cosines(self.rest), self._lengths(self.rest)
         self.color = ColorField(config.color, self.device, generator)
         self.color.start_from(loaded.vertices[loaded.faces], self._own_colors)
         move = config.move
@@ -84,17 +84,26 @@ class TextureScene:
         return groups
 
     def regulariser(self, frame: Frame, progress: float) -> Tensor:
-        """How far the angles between neighbouring faces are from those of the asset, where it moves."""
-        if self.move is None or not self.config.bending:
+        """How far the angles between neighbouring faces and the lengths of edges are from those of the asset, where it
+        moves."""
+        if self.move is None:
             return frame.alpha.new_zeros(())
         assert frame.extra is not None
-        return self.config.bending * (self._cosines(frame.extra["vertices"]) - self.turned).abs().mean()
+        vertices, c = frame.extra["vertices"], self.config
+        bent = (self._cosines(vertices) - self.turned).abs().mean() if c.bending else 0.0
+        stretched = (self._lengths(vertices) / self.lengths - 1).square().mean() if c.stretch else 0.0
+        return frame.alpha.new_zeros(()) + c.bending * bent + c.stretch * stretched
 
     def _cosines(self, vertices: Tensor) -> Tensor:
         """(E,) of the angle between the two faces of every inner edge."""
         unit = F.normalize(face_normals(vertices, self.faces), dim=-1, eps=1e-12)
         a, b = self.edges.faces[self.edges.faces[:, 1] >= 0].unbind(-1)
         return (unit.index_select(0, a) * unit.index_select(0, b)).sum(-1)
+
+    def _lengths(self, vertices: Tensor) -> Tensor:
+        """(E,) of the edges, above 0."""
+        a, b = self.edges.ends.unbind(-1)
+        return ((vertices.index_select(0, a) - vertices.index_select(0, b)).square().sum(-1) + 1e-12).sqrt()
 
     def after_backward(self, step: int, total: int, frame: Frame, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         """Nothing to collect."""
