@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sds3d.errors import UserError
@@ -39,7 +40,7 @@ class ViewServer(ThreadingHTTPServer):
             reason = getattr(error, "strerror", None) or str(error)
             raise UserError(f"port {port} cannot be used: {reason}; leave --port out to take a free one") from None
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A visitor who leaves while the page is still on its way is no error; anything else is told on stderr."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
