@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from analytic_scenes import Fog, Solid, box, sphere, torus, union
+import trimesh
+from analytic_scenes import Fog, Solid, box, sphere, torus, union, waves
 from scipy import ndimage
 
 from sds3d.errors import UserError
+from sds3d.export.agreement import agreement
 from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_normals
 from sds3d.export.repair import outward
 from sds3d.export.surface import decimate, extract
@@ -175,6 +177,18 @@ def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
     assert np.array_equal(mended(slab, carved, 3), slab)
     slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
     assert np.array_equal(mended(slab, everywhere, 3), slab)
+
+
+def test_views_agree_best_on_a_surface_that_lies_where_their_colours_do() -> None:
+    """Balls around and inside the true one. IoU of a smaller one: the squared ratio of tan asin(r / distance)."""
+    views = look(Solid(sphere(0.6), color=lambda p: waves(3 * p)), ring(8, (0.0, 35.0)), 96)
+    balls = {r: trimesh.creation.icosphere(4, r) for r in (0.52, 0.56, 0.6, 0.64)}
+    found = {r: agreement(Mesh(np.float32(b.vertices), np.int32(b.faces)), views) for r, b in balls.items()}
+    assert found[0.6].iou > 0.98 and found[0.6].variance < 0.3 * min(found[0.56].variance, found[0.64].variance)
+    assert found[0.56].variance < 0.8 * found[0.52].variance
+    distance = float(views.cameras.distance[0])
+    seen = [np.tan(np.arcsin(r / distance)) for r in (0.52, 0.6)]
+    assert found[0.52].iou == pytest.approx((seen[0] / seen[1]) ** 2, abs=0.02)
 
 
 @pytest.mark.parametrize("cells", [0, 1])

@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sds3d.export.agreement import agreement
 from sds3d.export.fusion import fuse
 from sds3d.export.mesh import Mesh, compact, taubin, watertight
 from sds3d.export.repair import outward, repaired, without_crumbs
 from sds3d.export.slivers import without_slivers
-from sds3d.export.texture import compared
 from sds3d.export.views import Views
 from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
 
 MENDED = 0.054  # half the width of holes that are closed
 LEVEL_RESOLUTION = 112  # cells on which the level is found: it is the same on finer ones
-DEEPER = (1.0, 1.1, 1.21, 1.33, 1.46)  # what it is multiplied with in turn
+DEEPER = (1.1, 1.21, 1.33, 1.46)  # what it is multiplied with in turn
 SPARE, ENOUGH = 0.015, 0.955  # IoU
 SMOOTHING = 6  # Taubin rounds: takes marching cubes' terraces away, leaves thin legs
 
@@ -52,24 +52,24 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
 
 
 def _deepest(volume: Volume, hull: Tensor, level: float, views: Views) -> tuple[float, float, Mesh]:
-    """Of rising levels from `level` on, the one whose mesh comes nearest to the views in depth while it still covers
-    what they cover, its IoU and that mesh.
+    """Of rising levels from `level` on, the one whose mesh is nearest to the views in depth and colour while it still
+    covers what they cover, its IoU and that mesh.
 
     Soft scenes are seen into: the colours that a view shows lie deeper than the level whose outline it has, and a
-    surface that lies where they do keeps them in their places. So SPARE of IoU is given for depth, as long as ENOUGH
-    is left.
+    surface that lies where they do keeps them in their places. So SPARE of IoU is given for it, as long as ENOUGH is
+    left. A scene full of holes would come apart instead, and stays where its outline is.
     """
-    best, nearest = 0.0, np.inf
-    chosen: tuple[float, float, Mesh] | None = None
+    mesh = _smooth(to_occupancy(volume, level), hull)
+    nearest = agreement(mesh, views)
+    best, chosen = nearest.iou, level
     for factor in DEEPER:
-        mesh = _smooth(to_occupancy(volume, level * factor), hull)
-        iou, gap = compared(mesh, views)
-        best = max(best, iou)
-        if chosen and (gap >= nearest or iou < max(best - SPARE, min(best - 0.001, ENOUGH))):
+        deeper = _smooth(to_occupancy(volume, level * factor), hull)
+        found = agreement(deeper, views)
+        best = max(best, found.iou)
+        if not found.better(nearest) or found.iou < max(best - SPARE, min(best - 0.001, ENOUGH)):
             break
-        nearest, chosen = gap, (level * factor, iou, mesh)
-    assert chosen is not None  # the first at least
-    return chosen
+        nearest, mesh, chosen = found, deeper, level * factor
+    return chosen, nearest.iou, mesh
 
 
 def fused(views: Views, bound: float, resolution: int = 112, faces: int = 10_000) -> Surface:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from sds3d.export.mesh import Floats, Mesh, TexturedMesh, vertex_normals
 from sds3d.export.unwrap import Atlas
 from sds3d.export.views import COVERED, Views
-from sds3d.export.volume import evaluate, project, silhouettes
+from sds3d.export.volume import evaluate, project
 from sds3d.render.jit import kernel
 from sds3d.render.mesh import Material, Soup, render_soup
 from sds3d.scenes.base import Field
@@ -125,14 +126,24 @@ def from_views(texels: Texels, mesh: Mesh, views: Views, otherwise: Tensor) -> T
     return torch.where(weight > 1e-4, mean, otherwise).clamp(0, 1)
 
 
+class Places(Protocol):
+    """Points of a surface."""
+
+    @property
+    def positions(self) -> Tensor: ...  # (N, 3)
+
+    @property
+    def normals(self) -> Tensor: ...  # (N, 3) unit
+
+
 def gather(
-    texels: Texels, depths: Floats, views: Views, images: Tensor, mask: Tensor | None = None
+    places: Places, depths: Floats, views: Views, images: Tensor, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(N, C) mean of `images` (B, C, H, H) where the views see a texel, weighed by the viewing cosines, 0 where none
+    """(N, C) mean of `images` (B, C, H, H) where the views see a place, weighed by the viewing cosines, 0 where none
     does; and the weight (N, 1). `depths` (B, H, H) of the surface tell who is seen, `mask` (B, 1, H, H) what counts."""
     counts = torch.ones_like(views.alpha[:, None]) if mask is None else mask
     pictures = torch.cat([images, torch.from_numpy(depths)[:, None], counts], 1)
-    parts = zip(texels.positions.split(TOGETHER), texels.normals.split(TOGETHER), strict=True)
+    parts = zip(places.positions.split(TOGETHER), places.normals.split(TOGETHER), strict=True)
     gathered = [_gather(positions, normals, views, pictures) for positions, normals in parts]
     mean, weight = zip(*gathered, strict=True)
     return torch.cat(mean), torch.cat(weight)
@@ -178,15 +189,6 @@ def bare_soup(mesh: Mesh) -> Soup:
     return Soup(
         corners, np.zeros_like(corners), np.zeros((count, 3, 2), np.float32), np.zeros(count, np.int32), [Material()]
     )
-
-
-def compared(mesh: Mesh, views: Views) -> tuple[float, float]:
-    """IoU of what the mesh and the views cover, all together, and the median distance in depth where both do."""
-    drawn, depths = render_soup(bare_soup(mesh), views.cameras, views.size, supersample=2)
-    covered, expected = drawn[..., 3] > 127, silhouettes(views).numpy()
-    both = covered & expected
-    gap = np.abs(depths - views.depth.numpy())[both]
-    return float(both.sum() / max((covered | expected).sum(), 1)), float(np.median(gap)) if len(gap) else np.inf
 
 
 def textured_soup(mesh: TexturedMesh) -> Soup:
