@@ -20,6 +20,7 @@ from sds3d.scenes import SCENES
 from sds3d.scenes.mesh import MeshConfig, MeshScene, sign_entropy
 from sds3d.scenes.mesh_color import ColorConfig, HashedConfig, VoxelConfig
 from sds3d.scenes.tetra import EDGES, Lattice, place
+from sds3d.scenes.thin import thin_inside
 from sds3d.streams import stream
 
 CPU = torch.device("cpu")
@@ -153,6 +154,15 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
     np.testing.assert_allclose(kept.bounds, mesh.bounds, atol=0.06)
     cells = 2 / 24
     assert np.ptp(kept.vertices[kept.vertices[:, 1] < -0.3][:, 2]) < 1.6 * cells, "the legs are fat"
+    with torch.no_grad():
+        mine.distances.levels[-1] += 1.0  # away with everything, but for what is thin
+    worn = mine.own_mesh()
+    assert torch.allclose(worn.vertices.min(0).values, torch.tensor(mesh.bounds[0], dtype=torch.float32), atol=0.06)
+    again = scene()
+    again.load_state_dict({name: value.clone() for name, value in mine.state_dict().items()})
+    assert torch.equal(again.own_mesh().vertices, worn.vertices)
+    ball = mine.lattice.points.norm(dim=-1) - 0.6
+    assert not thin_inside(ball, mine.lattice).any(), "a ball has no thin part"
     solid = scene()
     plain = box((0.9, 0.6, 0.4)).apply_translation((0.02, 0.03, 0.01))
     solid.start_from(plain.triangles.astype(np.float32), red_right(plain.triangles))
@@ -248,7 +258,7 @@ def test_a_scene_that_vanished_says_so_and_still_renders() -> None:
         gone.own_mesh()
 
 
-@pytest.mark.parametrize("changes", [{"resolution": 4}, {"radius": 1.2}, {"supersample": 0}])
+@pytest.mark.parametrize("changes", [{"resolution": 4}, {"radius": 1.2}, {"supersample": 0}, {"keep": 1.0}])
 def test_mistakes_are_told(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"mesh.{next(iter(changes))}"):
         MeshConfig(**changes)

@@ -18,15 +18,16 @@ from torch.nn import functional as F
 from sds3d.camera import Cameras
 from sds3d.errors import UserError
 from sds3d.render.mesh_distance import signed_distance
-from sds3d.render.mesh_draw import Light, draw
+from sds3d.render.mesh_draw import Light, Points, draw
 from sds3d.render.mesh_topology import bending, edges_of, laplacian
 from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
 from sds3d.scenes.first_file import unchanged
+from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
 from sds3d.scenes.mesh_field import occupancy
 from sds3d.scenes.tetra import Lattice, place
-from sds3d.scenes.thin import with_thin_parts
+from sds3d.scenes.thin import thin_inside, with_thin_parts
 
 REACH = 0.98  # the surface stays within this radius
 SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
@@ -44,6 +45,8 @@ class MeshConfig:
     resolution: int = 40  # cells a side of the lattice
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
+    keep: float = 0.5  # share of their depth that parts thinner than two cells keep of what it begins as; 0: none
+    opaque: bool = True  # leave out what would paint the surface like its view's background
     supersample: int = 2  # samples a side of a pixel, in training
     light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
     color: ColorConfig = field(default_factory=ColorConfig)
@@ -59,6 +62,8 @@ class MeshConfig:
             raise UserError(f"mesh.resolution must lie between 8 and 512, not {self.resolution}")
         if not 0 < self.radius < REACH:
             raise UserError(f"mesh.radius must lie between 0 and {REACH}, not {self.radius}")
+        if not 0 <= self.keep < 1:
+            raise UserError(f"mesh.keep is a share from 0 to below 1, not {self.keep}")
         if not 1 <= self.supersample <= 8:
             raise UserError(f"mesh.supersample must lie between 1 and 8, not {self.supersample}")
 
@@ -82,6 +87,7 @@ class MeshScene:
         self.distances = DenseGrid(1, config.resolution, config.levels, BOUND, device=self.device)
         self.shifts = DenseGrid(3, config.resolution, 1, BOUND, device=self.device)
         self.start = self.lattice.points.norm(dim=-1) - config.radius
+        self.least = torch.full_like(self.start, torch.inf)  # depths that stay
         self.color = ColorField(config.color, self.device, generator)
 
     @classmethod
@@ -103,13 +109,20 @@ class MeshScene:
         ]
         solid = torch.from_numpy(np.concatenate([g.ravel() for g in grids])).to(self.device)
         self.start = with_thin_parts(solid, self.lattice, corners)
+        self._hold_thin_parts()
         self.color.start_from(corners, painter)
+
+    def _hold_thin_parts(self) -> None:
+        """High noise hides legs from the prior, and what has gone has no outline left to be pulled back by."""
+        if self.config.keep:
+            thin = thin_inside(self.start, self.lattice)
+            self.least = torch.where(thin, self.config.keep * self.start, torch.inf)
 
     def cut(self) -> tuple[Cut, Tensor]:
         """The surface, and the distances (n_vertices,) that it is the zero of."""
         points = self.lattice.points
         learned = self.lattice.spread(self.distances.table())[:, 0]
-        sdf = torch.maximum(self.start + learned, points.norm(dim=-1) - REACH)
+        sdf = torch.minimum(torch.maximum(self.start + learned, points.norm(dim=-1) - REACH), self.least)
         crossings = self.lattice.crossings(sdf)
         moved = points + SHIFT * self.lattice.spacing * torch.tanh(self.lattice.spread(self.shifts.table()))
         values = sdf.index_select(0, crossings.ends.flatten()).view(-1, 2)
@@ -122,6 +135,11 @@ class MeshScene:
         edges = edges_of(cut.faces)
         table = self.color.table()
         training = torch.is_grad_enabled()
+
+        def color(points: Points) -> Tensor:
+            painted = self.color(table, points.positions)
+            return opaque(painted, background[points.view]) if self.config.opaque else painted
+
         seen = draw(
             cut.vertices,
             cut.faces,
@@ -129,7 +147,7 @@ class MeshScene:
             cameras,
             size,
             background,
-            lambda points: self.color(table, points.positions),
+            color,
             Light() if training and self.config.light == "camera" else None,
             supersample=self.config.supersample if training else 1,
         )
@@ -213,6 +231,7 @@ class MeshScene:
         """Restore in place: optimisers keep their hold on the parameters."""
         for name, value in self.state_dict().items():
             value.copy_(state[name])
+        self._hold_thin_parts()
 
 
 def of_file(config: MeshConfig) -> tuple[NDArray[np.float32], Painter]:

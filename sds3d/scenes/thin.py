@@ -16,6 +16,8 @@ from sds3d.streams import stream
 
 LOST = 0.65  # of a cell: a part that is farther from the cut surface is not there (a cube's corner comes nearer)
 HALF = 0.6  # of a cell: half the width that it gets, so that lattice vertices are inside without a gap
+DEEP = 1.0  # cells below the surface: what is nowhere so deep, nor next to where it is, is thin
+BESIDE = 1.9  # cells: what is just below the surface of something thick is nearer to its inside
 DENSE = 6  # points a side of a cell, so that the largest gap between random ones does not count
 MOST = 400_000  # points
 
@@ -35,6 +37,18 @@ def with_thin_parts(distances: Tensor, lattice: Lattice, corners: NDArray[np.flo
     points = lattice.points.cpu().numpy()
     near = cKDTree(lost).query(points, distance_upper_bound=2 * lattice.spacing)[0].astype(np.float32)
     return torch.minimum(distances, torch.from_numpy(near - HALF * np.float32(lattice.spacing)).to(distances))
+
+
+def thin_inside(distances: Tensor, lattice: Lattice) -> Tensor:
+    """(n_vertices,) bool: inside, where signed `distances` have it, and in a part thinner than about two cells."""
+    inside, deep = distances < 0, distances < -DEEP * lattice.spacing
+    thin = inside.clone()
+    if deep.any() and inside.any():
+        points = lattice.points.cpu().numpy()
+        rows = inside.cpu().numpy()
+        away = cKDTree(points[deep.cpu().numpy()]).query(points[rows], distance_upper_bound=BESIDE * lattice.spacing)[0]
+        thin[inside] = torch.from_numpy(np.isinf(away)).to(thin.device)
+    return thin
 
 
 def _points(triangles: Tensor, lattice: Lattice) -> tuple[NDArray[np.float64], float]:
