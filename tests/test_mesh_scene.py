@@ -157,7 +157,8 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
     with torch.no_grad():
         mine.distances.levels[-1] += 1.0  # away with everything, but for what is thin
     worn = mine.own_mesh()
-    assert torch.allclose(worn.vertices.min(0).values, torch.tensor(mesh.bounds[0], dtype=torch.float32), atol=0.06)
+    assert worn.vertices[:, 1].min() < -0.75 and worn.vertices[:, 1].max() > 0.55, "the legs or the cloth are gone"
+    assert worn.vertices[:, 2].min() > -0.1, "the seat is not thin"
     again = scene()
     again.load_state_dict({name: value.clone() for name, value in mine.state_dict().items()})
     assert torch.equal(again.own_mesh().vertices, worn.vertices)
