@@ -290,6 +290,31 @@ def test_opacity_and_orientation_have_their_closed_forms() -> None:
     assert value.item() == pytest.approx(0.8 * 0.25 / 10, rel=1e-5)
 
 
+def test_spread_is_the_deviation_of_depth_and_draws_fog_together() -> None:
+    """Weights .3 at depth 1 and .1 at depth 2: mean 1.25, variance .1875. Fog that is pulled by it alone gets thinner
+    along its rays, and no clearer."""
+    value = regularisers.spread(torch.tensor([0.3 * 0.25**2 + 0.1 * 0.75**2]), torch.tensor([0.4]))
+    assert value.item() == pytest.approx(0.4 * math.sqrt(0.1875), rel=1e-4)
+    scene = ball(replace(FINE, spread=(1.0, 1.0)))
+    with torch.no_grad():
+        scene.field.encoding.parameters()[-1][..., 0] -= 2.0
+    cameras, black, optimizers = orbit(4), torch.zeros(4, 3), adams(scene)
+
+    def seen() -> tuple[Tensor, Tensor]:
+        frame = scene.render(cameras, 24, black)
+        return scene.regulariser(frame, 0.5), frame.alpha.mean().detach()
+
+    first, alpha = seen()
+    for _ in range(15):
+        for optimizer in optimizers.values():
+            optimizer.zero_grad()
+        seen()[0].backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+    last, then = seen()
+    assert first > 0 and last < 0.8 * first and then > 0.95 * alpha
+
+
 def assert_slope(level: torch.nn.Parameter, loss: Callable[[], Tensor], step: float = 0.02) -> None:
     """The gradient of `loss` at the three entries of `level` where it is largest is that of central differences, within
     5 %."""

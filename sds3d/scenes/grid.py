@@ -77,6 +77,10 @@ class GridScene:
         if training and max(self.config.shading.share) > 0:
             color = self._lit(table, samples, color, cameras, size)
         out = composite(samples, sigma, color, self.backend)
+        if training and self.config.spread > 0 and self.progress >= self.config.spread_from:
+            middle = (samples.start + samples.end) / 2
+            away = (middle - out.depth.detach()[samples.ray]).square()[:, None].expand(-1, 3)
+            extra["spread"] = regularisers.spread(composite(samples, sigma, away, self.backend).rgb[:, 0], out.alpha)
 
         def image(pixels: Tensor) -> Tensor:  # (B size^2, C) -> (B, C, size, size)
             return pixels.view(len(cameras), size, size, -1).permute(0, 3, 1, 2)
@@ -141,6 +145,8 @@ class GridScene:
             loss = loss + weight * regularisers.opacity(frame.alpha)
         if (weight := _at(c.entropy, progress)) > 0:
             loss = loss + weight * regularisers.entropy(frame.alpha)
+        if "spread" in extra:
+            loss = loss + c.spread * (progress - c.spread_from) / (1 - c.spread_from) * extra["spread"]
         if (weight := _at(c.variation, progress)) > 0:
             loss = loss + weight * regularisers.total_variation(extra["table"])
         if (weight := _at(c.orientation, progress)) > 0:

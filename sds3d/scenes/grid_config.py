@@ -73,6 +73,8 @@ class GridConfig:
     sparsity: Span = (1.0, 3.0)  # mean of sqrt(alpha^2 + 0.01): less matter
     opacity: Span = (0.0, 0.0)  # mean of alpha^2: less matter, most where there is much
     entropy: Span = (0.0, 5.0)  # mean binary entropy of alpha: no half transparent pixels
+    spread: float = 0.0  # at the end: mean spread of the matter that a ray sees. Surfaces rather than fog
+    spread_from: float = 0.6  # share of the run from which on it grows from 0: details have found their places
     variation: Span = (0.0, 0.0)  # mean |difference| of neighbouring voxels (dense encoding)
     orientation: Span = (0.0, 0.0)  # mean w max(n . d, 0)^2: no surface that faces away (Ref-NeRF, eq. 11)
 
@@ -80,6 +82,7 @@ class GridConfig:
         shares = {
             "progressive": (self.progressive,),
             "background_share": (self.background_share,),
+            "spread_from": (self.spread_from,),
             "shading.share": self.shading.share,
             "shading.after": (self.shading.after,),
             "shading.textureless": (self.shading.textureless,),

@@ -23,6 +23,13 @@ def entropy(alpha: Tensor) -> Tensor:
     return torch.nn.functional.binary_cross_entropy(alpha, alpha)
 
 
+def spread(moments: Tensor, alpha: Tensor) -> Tensor:
+    """Mean over the rays of the standard deviation of depth, in world units, by how much the ray sees. `moments` (R,)
+    sum w (t - mean t)^2 and `alpha` (R,) sum w of the samples on it. A pull on where matter lies, not on how much."""
+    variance = moments / alpha.clamp_min(1e-4)
+    return (alpha.detach() * (variance + 1e-6).sqrt()).mean()
+
+
 def softness(opacities: Tensor, above: float) -> Tensor:
     """(N,) how far each is from 1; from 0 for those not `above`, which are haze."""
     return torch.where(opacities > above, 1 - opacities, opacities)
