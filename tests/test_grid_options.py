@@ -295,14 +295,14 @@ def test_spread_is_the_deviation_of_depth_and_draws_fog_together() -> None:
     along its rays, and no clearer."""
     value = regularisers.spread(torch.tensor([0.3 * 0.25**2 + 0.1 * 0.75**2]), torch.tensor([0.4]))
     assert value.item() == pytest.approx(0.4 * math.sqrt(0.1875), rel=1e-4)
-    scene = ball(replace(FINE, spread=(1.0, 1.0)))
+    scene = ball(replace(FINE, spread=1.0, spread_from=0.0))
     with torch.no_grad():
         scene.field.encoding.parameters()[-1][..., 0] -= 2.0
     cameras, black, optimizers = orbit(4), torch.zeros(4, 3), adams(scene)
 
     def seen() -> tuple[Tensor, Tensor]:
         frame = scene.render(cameras, 24, black)
-        return scene.regulariser(frame, 0.5), frame.alpha.mean().detach()
+        return scene.regulariser(frame, 1.0), frame.alpha.mean().detach()
 
     first, alpha = seen()
     for _ in range(15):
