@@ -149,14 +149,16 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
     mine.start_from(mesh.triangles.astype(np.float32), red_right(mesh.triangles))
     out = own_surface(mine, 100_000)
     assert out is not None
-    kept = trimesh.Trimesh(out.mesh.vertices, out.mesh.faces)
+    kept, cells = trimesh.Trimesh(out.mesh.vertices, out.mesh.faces), 2 / 24
     assert kept.is_watertight and kept.body_count == 1
     np.testing.assert_allclose(kept.bounds, mesh.bounds, atol=0.06)
-    cells = 2 / 24
     assert np.ptp(kept.vertices[kept.vertices[:, 1] < -0.3][:, 2]) < 1.6 * cells, "the legs are fat"
     with torch.no_grad():
         mine.distances.levels[-1] += 1.0  # away with everything, but for what is thin
     worn = mine.own_mesh()
+    for height in (-0.7, -0.52, -0.33):
+        rings = trimesh.Trimesh(worn.vertices, worn.faces).section([0, 1, 0], [0, height, 0]).discrete
+        assert len(rings) == 2 and min(np.ptp(ring, 0)[[0, 2]].min() for ring in rings) > 0.3 * cells, "threads"
     assert worn.vertices[:, 1].min() < -0.75 and worn.vertices[:, 1].max() > 0.55, "the legs or the cloth are gone"
     assert worn.vertices[:, 2].min() > -0.1, "the seat is not thin"
     again = scene()

@@ -27,7 +27,7 @@ from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
 from sds3d.scenes.mesh_field import occupancy
 from sds3d.scenes.tetra import Lattice, place
-from sds3d.scenes.thin import thin_inside, with_thin_parts
+from sds3d.scenes.thin import held, with_thin_parts
 
 REACH = 0.98  # the surface stays within this radius
 SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
@@ -45,7 +45,7 @@ class MeshConfig:
     resolution: int = 40  # cells a side of the lattice
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
-    keep: float = 0.5  # share of their depth that parts thinner than two cells keep of what it begins as; 0: none
+    keep: float = 0.5  # share of their width that parts thinner than two cells keep of what it begins as; 0: none
     opaque: bool = True  # leave out what would paint the surface like its view's background
     supersample: int = 2  # samples a side of a pixel, in training
     light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
@@ -87,7 +87,7 @@ class MeshScene:
         self.distances = DenseGrid(1, config.resolution, config.levels, BOUND, device=self.device)
         self.shifts = DenseGrid(3, config.resolution, 1, BOUND, device=self.device)
         self.start = self.lattice.points.norm(dim=-1) - config.radius
-        self.least = torch.full_like(self.start, torch.inf)  # depths that stay
+        self.least = torch.full_like(self.start, torch.inf)  # what distances may grow to
         self.color = ColorField(config.color, self.device, generator)
 
     @classmethod
@@ -115,8 +115,7 @@ class MeshScene:
     def _hold_thin_parts(self) -> None:
         """High noise hides legs from the prior, and what has gone has no outline left to be pulled back by."""
         if self.config.keep:
-            thin = thin_inside(self.start, self.lattice)
-            self.least = torch.where(thin, self.config.keep * self.start, torch.inf)
+            self.least = held(self.start, self.lattice, self.config.keep)
 
     def cut(self) -> tuple[Cut, Tensor]:
         """The surface, and the distances (n_vertices,) that it is the zero of."""

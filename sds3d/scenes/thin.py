@@ -51,6 +51,25 @@ def thin_inside(distances: Tensor, lattice: Lattice) -> Tensor:
     return thin
 
 
+def held(distances: Tensor, lattice: Lattice, keep: float) -> Tensor:
+    """(n_vertices,) how large signed `distances` may become, so that thin parts `keep` this share of their width: in
+    them the same share of the depth, and up to a cell outside as much more height; elsewhere infinity."""
+    thin = thin_inside(distances, lattice)
+    least = torch.full_like(distances, torch.inf)
+    if thin.any():
+        outside = distances >= 0
+        points = lattice.points.cpu().numpy()
+        near = cKDTree(points[thin.cpu().numpy()]).query(
+            points[outside.cpu().numpy()], distance_upper_bound=1.01 * lattice.spacing
+        )[0]
+        limits = torch.where(
+            torch.from_numpy(np.isfinite(near)).to(least.device), (2 - keep) * distances[outside], torch.inf
+        )
+        least[outside] = limits
+        least[thin] = keep * distances[thin]
+    return least
+
+
 def _points(triangles: Tensor, lattice: Lattice) -> tuple[NDArray[np.float64], float]:
     """(P, 3) points of a surface, MOST at most, and how much farther apart they are than DENSE a cell."""
     triangles = triangles.double()
