@@ -146,7 +146,8 @@ class GridScene:
         if (weight := _at(c.entropy, progress)) > 0:
             loss = loss + weight * regularisers.entropy(frame.alpha)
         if "spread" in extra:
-            loss = loss + c.spread * (progress - c.spread_from) / (1 - c.spread_from) * extra["spread"]
+            share = (progress - c.spread_from) / max(1 - c.spread_from, 1e-6)
+            loss = loss + c.spread * share * extra["spread"]
         if (weight := _at(c.variation, progress)) > 0:
             loss = loss + weight * regularisers.total_variation(extra["table"])
         if (weight := _at(c.orientation, progress)) > 0:
