@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "GIF")  # no reader that calls a program or follows a reference
-MAX_PIXELS = 8192 * 8192
+MAX_PIXELS = 8192 * 8192  # of one picture
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from command_helpers import COARSE
 
 from sds3d.bench.exports import Row, measure, read_back, report, welded
 from sds3d.bench.gltf_check import Validator
@@ -21,17 +22,7 @@ from sds3d.export.unwrap import grid_atlas
 from sds3d.prompts import load_list
 
 GOOD = Row("a ball", "splats", 400, 1, True, True, 0, 0.97, 30.0, 0.001, "views", 0, {"asset.glb": 1000}, 2.0, "key")
-SMALL: dict[str, Any] = {
-    "size": 16,
-    "steps": 2,
-    "views": 2,
-    "splats.count": 80,
-    "export.resolution": 24,
-    "export.faces": 300,
-    "export.texture": 64,
-    "export.unwrap_seconds": 0,
-    "formats": ("ply",),
-}
+SMALL = COARSE | {"size": 16, "steps": 2, "views": 2, "formats": ("ply",)}
 
 
 class Silent:

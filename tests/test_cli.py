@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_helpers import COARSE, sets
 from engine_helpers import ball_prior, files
 from typer.testing import CliRunner, Result
 
@@ -20,17 +21,8 @@ from sds3d.cli.console import OURS, remarks, table
 from sds3d.engine import generate as engine
 from sds3d.engine.interrupt import Interrupted
 
-SMALL = {
-    "steps": 2,
-    "views": 2,
-    "splats.count": 80,
-    "export.resolution": 24,
-    "export.faces": 300,
-    "export.texture": 64,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-}
-TINY = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+SMALL = COARSE | {"steps": 2, "views": 2}
+TINY = sets(SMALL)
 COMMANDS = "generate|resume|export|imagine|list|doctor|bench step|prior corpus|prior train"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_helpers import TINY, sets
 from family_pipelines import watch, weights, write_sdxl_folder
 from prior_helpers import noise, write_json, write_sd_folder
 from torch import Tensor
@@ -236,16 +237,7 @@ def test_settings_count_the_content_and_refuse_what_does_nothing(
 
 # ---------------------------------------------------------------------------------------- the command line
 
-SMALL = {
-    "views": 1,
-    "preview_every": 12,
-    "splats.count": 80,
-    "export.resolution": 16,
-    "export.faces": 100,
-    "export.texture": 32,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-}
+SMALL = TINY | {"views": 1, "preview_every": 12}
 
 
 def sds3d(*arguments: str) -> Result:
@@ -265,7 +257,7 @@ def test_generate_and_resume(
     monkeypatch.setattr(engine, "preview", lambda scene, path: signal.raise_signal(signal.SIGINT))
     monkeypatch.setattr(engine, "present", lambda *arguments: None)  # pictures are tested elsewhere
     model, control = models["sd"]
-    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    tiny = sets(SMALL)
     command = ["generate", PROMPT, "--scene", "splats", "--guidance", "sds", "--prior", str(model), *tiny]
     stopped = sds3d(*command, "--control", str(control), "--steps", "20", "--out", str(tmp_path / "a"))
     assert stopped.exit_code == 130, stopped.output

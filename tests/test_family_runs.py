@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_helpers import COARSE, sets
 from transformer_pipelines import FAMILIES, case
 from typer.testing import CliRunner
 
@@ -19,16 +20,7 @@ from sds3d.guidance.lora import target_layers
 from sds3d.streams import stream
 
 PROMPT = "a red chair"
-OPTIONS = {
-    "views": 2,
-    "splats.count": 80,
-    "export.resolution": 24,
-    "export.faces": 300,
-    "export.texture": 64,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-    "preview_every": 50,
-}
+OPTIONS = COARSE | {"views": 2, "preview_every": 50}
 GUIDANCES = {"sd3": "vsd", "flux-dev": "sds", "pixart-alpha": "csd", "sana": "rfds"}
 ADAPTED = {"sd3": 19, "flux-dev": 11, "pixart-alpha": 8, "sana": 8}  # linear layers of attention
 
@@ -64,9 +56,9 @@ def test_generate_runs_is_interrupted_and_resumes(name: str, tmp_path: Path, mon
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Reporter, "step", interrupting)
-    sets = [word for key, value in OPTIONS.items() for word in ("--set", f"{key}={value}")]
+    words = sets(OPTIONS)
     asked = ["--prior", str(case(name).folder), "--guidance", GUIDANCES[name], "--steps", "20", "--out", str(tmp_path)]
-    stopped = CliRunner().invoke(app, ["generate", PROMPT, *asked, *sets, "--device", "cpu"])
+    stopped = CliRunner().invoke(app, ["generate", PROMPT, *asked, *words, "--device", "cpu"])
     assert stopped.exit_code == 130 and "stopped at step 8 of 20" in stopped.output, stopped.output
     assert ("told guidance 1" in " ".join(stopped.output.split())) == (name == "flux-dev")
     (run,) = tmp_path.iterdir()

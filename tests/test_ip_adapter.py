@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_helpers import TINY, sets
 from family_pipelines import watch, weights, write_sdxl_folder
 from PIL import Image
 from prior_helpers import noise, write_sd_folder
@@ -184,16 +185,7 @@ def test_what_does_not_fit_is_refused(models: dict[str, Path], tmp_path: Path) -
 
 # ---------------------------------------------------------------------------------------- the command line
 
-SMALL = {
-    "views": 1,
-    "preview_every": 12,
-    "splats.count": 80,
-    "export.resolution": 16,
-    "export.faces": 100,
-    "export.texture": 32,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-}
+SMALL = TINY | {"views": 1, "preview_every": 12}
 
 
 def test_generate_and_resume(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +194,7 @@ def test_generate_and_resume(models: dict[str, Path], tmp_path: Path, monkeypatc
     model = models["sd"]
     file, picture = write_adapter(model.parent / "cli.safetensors", model, False), tmp_path / "red.png"
     Image.new("RGB", (40, 30), (200, 30, 30)).save(picture)
-    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    tiny = sets(SMALL)
     command = ["generate", PROMPT, "--prior", str(model), "--ip-adapter", str(file), "--image", str(picture), *tiny]
     refused = CliRunner().invoke(app, [*command, "--guidance", "sds", "--out", str(tmp_path)])
     assert refused.exit_code == 2 and "looks at no picture" in refused.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from command_helpers import TINY, sets
 from family_pipelines import clip_config, ring_angles, save, weights, write_mvdream_folder
 from ldm_checkpoint import State, unet, write_checkpoint
 from prior_helpers import SD_INDEX, noise, write_json
@@ -246,17 +247,7 @@ def test_the_layout_has_the_size_of_the_published_network() -> None:
 
 # ---------------------------------------------------------------------------------------- what a run gives it
 
-SMALL: dict[str, Any] = {
-    "steps": 20,
-    "views": 4,
-    "splats.count": 80,
-    "preview_every": 12,
-    "export.resolution": 16,
-    "export.faces": 100,
-    "export.texture": 32,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-}
+SMALL = TINY | {"steps": 20, "views": 4, "preview_every": 12}
 
 
 def test_cameras_come_in_groups() -> None:
@@ -361,7 +352,7 @@ def test_imagine_draws_objects_and_puts_their_views_in_order(
 def test_generate_is_interrupted_and_resumes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "preview", lambda scene, path: signal.raise_signal(signal.SIGINT))
     monkeypatch.setattr(engine, "present", lambda *arguments: None)  # pictures are tested elsewhere
-    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    tiny = sets(SMALL)
     command = ["generate", PROMPT, "--preset", "mvdream", "--prior", str(folder), "--out", str(tmp_path), *tiny]
     wrong = CliRunner().invoke(app, [*command, "--set", "views=3"])
     assert wrong.exit_code == 2 and "give a multiple of 4 as --views, not 3" in " ".join(wrong.output.split())

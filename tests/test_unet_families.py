@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_helpers import TINY, sets
 from family_pipelines import SDXL_INDEX, WRITERS, watch, write_if_folder
 from prior_helpers import noise, write_json
 from torch import Tensor
@@ -194,17 +195,7 @@ def test_a_critic_that_is_off_changes_nothing(folders: dict[str, Path], family: 
 
 # ---------------------------------------------------------------------------------------- the command line
 
-SMALL = {
-    "steps": 20,
-    "views": 1,
-    "preview_every": 12,
-    "splats.count": 80,
-    "export.resolution": 16,
-    "export.faces": 100,
-    "export.texture": 32,
-    "export.unwrap_seconds": 0,
-    "formats": "ply",
-}
+SMALL = TINY | {"steps": 20, "views": 1, "preview_every": 12}
 
 
 @pytest.mark.parametrize("family", PIPELINES)
@@ -213,7 +204,7 @@ def test_generate_and_resume(
 ) -> None:
     monkeypatch.setattr(engine, "preview", lambda scene, path: signal.raise_signal(signal.SIGINT))
     monkeypatch.setattr(engine, "present", lambda *arguments: None)  # pictures are tested elsewhere
-    tiny = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    tiny = sets(SMALL)
     command = ["generate", PROMPT, "--scene", "splats", "--guidance", "sds", "--prior", str(folders[family]), *tiny]
     stopped = CliRunner().invoke(app, [*command, "--out", str(tmp_path)])
     assert stopped.exit_code == 130, stopped.output

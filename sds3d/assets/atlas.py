@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_PIXELS, at_most
+from sds3d.assets.limits import at_most
 from sds3d.assets.mesh import Bytes, Doubles, Floats, tinted
+from sds3d.picture import MAX_PIXELS
 
 SIDE = 4096  # texels of the largest atlas; where the textures need more, they are made smaller
 SMALLEST = 64

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from sds3d.picture import MAX_PIXELS
+
 MAX_BYTES = 1 << 29  # of the file, of the files it names together, and of what is unpacked from it
 MAX_FACES = 2_000_000
 MAX_VERTICES = 6_000_000
 MAX_SPLATS = 4_000_000
 MAX_NUMBERS = 100_000_000  # decoded from all accessors of a glTF file together
-MAX_PIXELS = 8192 * 8192  # of one picture
 MAX_PIXELS_TOGETHER = 2 * MAX_PIXELS  # of all pictures of an asset
 MAX_JSON_VALUES = 2_000_000
 MAX_HEADER = 1 << 16  # bytes of a .ply header

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_PIXELS, Broken
+from sds3d.assets.limits import Broken
 from sds3d.assets.source import Source
-from sds3d.picture import KINDS
+from sds3d.picture import KINDS, MAX_PIXELS
 
 TOO_LARGE = f"has a picture of more than {MAX_PIXELS:,} pixels: make it smaller"
 

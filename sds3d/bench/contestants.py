@@ -22,9 +22,8 @@ from sds3d.priors.base import Prior
 from sds3d.view.pictures import frames
 
 VIEWS, ELEVATION = 8, 15.0
-START = (
-    22.5  # half a step: two views are of the back and none straight at it, where an outline is the front's, mirrored
-)
+# Half a step: two views are of the back and none straight at it, where an outline is the front's, mirrored.
+START = 22.5
 SEEN = {"views": VIEWS, "elevation": ELEVATION, "start": START}
 
 
