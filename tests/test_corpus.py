@@ -22,7 +22,7 @@ from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, thin
 from sds3d.embedded.corpus.colours import colour_names, colour_phrase
 from sds3d.embedded.corpus.names import COLOURS, clean, head_noun, with_article
 from sds3d.embedded.corpus.procedural import GENERATORS
-from sds3d.embedded.corpus.render import LEAST_SYMMETRY, Job, photograph, probe, symmetry
+from sds3d.embedded.corpus.render import LEAST_SYMMETRY, Job, other_colours, photograph, probe, symmetry
 from sds3d.embedded.corpus.shards import SHARD
 from sds3d.embedded.corpus.sheet import corpus_sheet
 from sds3d.embedded.corpus.variants import main_materials, normalise, recolour, rematerial
@@ -139,6 +139,15 @@ def test_recoloured_objects_show_their_colour(name: str) -> None:
     painted = recolour(normalise(box(Material((1, 1, 1, 1), texture))), np.array(COLOURS[name]))
     shares, _ = probe(painted)
     assert shares[0][0] == name and shares[0][1] > 0.7
+
+
+def test_a_generated_noun_is_repainted_in_every_colour() -> None:
+    rng = np.random.default_rng(0)
+    for own in (None, "red"):
+        backpacks = [entry("procedural", f"backpack/{i:02d}-s3", "backpack", "backpack") for i in range(11)]
+        seen = {name for backpack in backpacks for name in other_colours(backpack, own, rng)}
+        assert seen == set(COLOURS) - {own}
+    assert other_colours(replace(backpacks[0], category="composition"), None, rng) == []
 
 
 def test_main_materials_are_the_large_opaque_ones() -> None:

@@ -24,6 +24,7 @@ MOST_FACES = 250_000
 LEAST_COVERAGE = 0.02  # of the frame, over the probe views
 LEAST_SYMMETRY = 0.85  # below it, a mirrored picture would show a handle or a neighbour on the wrong side
 OVERHEAD = 0.06  # share of views from above 60 degrees
+LIVING = ("person", "animal", "plant")
 STATUE = ("wooden", "golden", "stone", "marble")  # what a living thing may be made of
 
 
@@ -112,19 +113,30 @@ def symmetry(soup: Soup) -> float:
     return least
 
 
+def other_colours(entry: Entry, colour: str | None, rng: np.random.Generator) -> list[str]:
+    """What an object is repainted in. Generated ones take turns, so that each of their nouns is seen in every colour:
+    without, "a white backpack" was a word the prior had hardly met."""
+    if entry.category == COMPOSITION:
+        return []
+    others = [c for c in COLOURS if c != colour]
+    if entry.source == "procedural":
+        number, _, _ = entry.id.rpartition("/")[2].partition("-")  # "hat/07", "hat/07-s3" of another seed
+        turn = int(number) + seed_of("turn", entry.noun)
+        return [others[turn % len(others)]]
+    if entry.category == "person" and rng.random() < 0.6:
+        return []
+    return [str(c) for c in rng.choice(others, 1 if entry.category in LIVING else 2, replace=False)]
+
+
 def draw_variants(
     entry: Entry, soup: Soup, colour: str | None, rng: np.random.Generator
 ) -> list[tuple[str, str, Soup]]:
     """(kind, adjective, soup) of each variant. Living things change less than furniture."""
-    living = entry.category in ("person", "animal", "plant")
+    living = entry.category in LIVING
     chosen: list[tuple[str, str, Soup]] = []
-    recolours = 0 if entry.source == "procedural" else 1 if living else 2
-    if entry.category == "person" and rng.random() < 0.6:
-        recolours = 0
-    others = [c for c in COLOURS if c != colour]
-    for name in rng.choice(others, recolours, replace=False):
-        rgb = np.clip(np.array(COLOURS[str(name)]) + rng.normal(0, 0.025, 3), 0.02, 0.98)
-        chosen.append(("recolour", str(name), recolour(soup, rgb)))
+    for name in other_colours(entry, colour, rng):
+        rgb = np.clip(np.array(COLOURS[name]) + rng.normal(0, 0.025, 3), 0.02, 0.98)
+        chosen.append(("recolour", name, recolour(soup, rgb)))
     share = {"person": 0.1, "plant": 0.0, "animal": 0.6, "procedural": 0.3, COMPOSITION: 0.0}.get(entry.category, 0.9)
     if rng.random() < share:
         kinds = STATUE if living else (*materials.SURFACES, *materials.MOTIFS)
