@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sds3d.export.mesh import Mesh, directed_edges, signed_volume, topology
-from sds3d.export.repair import parts, repaired, unrepeated, without_crumbs
+from sds3d.export.repair import parts, repaired, unrepeated, winding, without_crumbs
 from sds3d.export.slivers import slenderness, without_slivers
 
 
@@ -91,6 +91,16 @@ def test_parts_and_crumbs():
     long = Mesh(both.vertices * np.float32([1, 4, 1]), both.faces)
     leg = welded(cube(), Mesh(cube().vertices * np.float32([0.02, 1, 0.02]) + 2, cube().faces))
     assert len(without_crumbs(long).faces) == 12 and len(without_crumbs(leg).faces) == 24  # thin, but long
+
+
+def test_what_lies_inside_goes():
+    hidden, beside, across = (cube(x, 0.3, 0.3, side=0.4) for x in (0.3, 1.3, 0.8))
+    assert len(without_crumbs(welded(cube(), hidden)).faces) == 12
+    assert len(without_crumbs(welded(hidden, cube())).faces) == 12
+    for other in (beside, across):
+        assert len(without_crumbs(welded(cube(), other)).faces) == 24
+    assert winding(cube().corners, np.float32([0.2, 0.3, 0.4])) == pytest.approx(1)
+    assert winding(cube().corners, np.float32([0.2, 0.3, 1.4])) == pytest.approx(0, abs=1e-9)
 
 
 def with_splits(where: float) -> Mesh:

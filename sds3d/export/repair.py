@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sds3d.export.mesh import Floats, Ints, Mesh, areas, compact, directed_edges, edge_groups
 
+ASKED = 100  # corners of a part, at most, that are asked whether they lie inside another
 APART = 0.02  # how far the copies of a cut vertex move into their own faces, as a share of the way to the neighbours
 
 
@@ -171,7 +172,8 @@ def parts(mesh: Mesh) -> NDArray[np.int32]:
 
 
 def without_crumbs(mesh: Mesh, smallest: float = 0.01, shortest: float = 0.1) -> Mesh:
-    """Without parts that have neither `smallest` of the largest part's area nor `shortest` of its diagonal."""
+    """Without parts that have neither `smallest` of the largest part's area nor `shortest` of its diagonal, and without
+    those that lie inside it."""
     part = parts(mesh)
     if part.max(initial=0) == 0:
         return mesh
@@ -180,7 +182,20 @@ def without_crumbs(mesh: Mesh, smallest: float = 0.01, shortest: float = 0.1) ->
     diagonal = np.array([np.linalg.norm(np.ptp(box, axis=0)) for box in boxes])
     largest = area.argmax()
     keep = (area >= smallest * area[largest]) | (diagonal >= shortest * diagonal[largest])
+    around = mesh.corners[part == largest]
+    for i in np.flatnonzero(keep):
+        keep[i] = i == largest or any(winding(around, p) < 0.5 for p in boxes[i][:: 1 + len(boxes[i]) // ASKED])
     return compact(Mesh(mesh.vertices, mesh.faces[keep[part]]))
+
+
+def winding(corners: Floats, point: Floats) -> float:
+    """How often the closed surface of (F, 3, 3) corners goes around a point (3,): 1 inside, 0 outside; the sum of the
+    faces' solid angles (van Oosterom & Strackee 1983, eq. 8)."""
+    a, b, c = np.moveaxis(corners.astype(np.float64) - point, 1, 0)
+    la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
+    ab, bc, ca = ((u * v).sum(1) for u, v in ((a, b), (b, c), (c, a)))
+    volume = (a * np.cross(b, c)).sum(1)
+    return float(np.arctan2(volume, la * lb * lc + ab * lc + bc * la + ca * lb).sum() / (2 * np.pi))
 
 
 def outward(mesh: Mesh) -> Mesh:
