@@ -112,8 +112,8 @@ _INTRODUCTION = """# Quality
 Written by `sds3d bench quality --write`; the numbers behind the tables are in `quality/`.
 
 A row is one way of making things. Every result is seen from eight sides and judged by the probe, a model that no prior
-was trained with. Behind each score stands the probe's own on renders of real objects that it had not seen: the most
-that a result can be expected to reach.
+was trained with. Behind each score stands the probe's own on renders of objects that it had not seen: how far it can be
+trusted. It is no upper bound: a prior draws what is typical of a noun, and that is easier to name than any one object.
 
 - **R@1, R@5**: share of the views whose noun is the probe's first, or among its first five (± standard error over
   prompts). With two objects in the prompt both must be there, and one more place counts.

@@ -46,7 +46,7 @@ def quality(
     prompts: str | None = typer.Option(
         None, "--prompts", help="Lists separated by commas: names from [bold]list prompts[/bold], or .txt files."
     ),
-    quick: bool = typer.Option(False, "--quick", help="Ten of the prompts: an answer in minutes."),
+    quick: bool = typer.Option(False, "--quick", help="Ten of the prompts: minutes for each scene."),
     samples_only: bool = typer.Option(
         False, "--samples-only", help="No scenes: what the prior itself draws, by default for every noun."
     ),
