@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "GIF")  # no reader that calls a program or follows a reference
 MAX_PIXELS = 8192 * 8192  # of one picture
+FLAT = 8  # of 256 levels: what compression makes of one colour
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -34,6 +35,14 @@ def read_picture(path: Path) -> Image.Image:
         raise UserError(f"cannot read the picture {path}: {_reason(path, error)}") from None
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def read_object(path: Path) -> Image.Image:
+    """`read_picture`, for one to be cut `square`. Raises UserError where that is of one colour all over, too."""
+    picture = read_picture(path)
+    if np.ptp(np.asarray(square(picture, 64)), axis=(0, 1)).max() < FLAT:
+        raise UserError(f"the picture {path} has no object in its middle square: it is of one colour there")
+    return picture
 
 
 def square(picture: Image.Image, size: int) -> Image.Image:

@@ -109,6 +109,19 @@ def test_mistakes_in_generate(arguments: list[str], words: str, tmp_path: Path) 
     assert not (tmp_path / "out").exists() or not files(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--image", "none.png"], "cannot read the picture none.png: No such file"),
+        (["--image", __file__], "give a PNG"),
+        (["--image-scale", "0.5"], "--image-scale has no effect without a picture"),
+    ],
+)
+def test_mistakes_in_imagine(flags: list[str], words: str, tmp_path: Path) -> None:
+    assert words in refused("imagine", "x", *flags, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_cuda_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "no usable CUDA device" in refused("generate", "x", "--device", "cuda")

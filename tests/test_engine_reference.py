@@ -58,9 +58,22 @@ def test_the_picture_is_kept_and_a_resumed_run_sees_the_same(tmp_path: Path) -> 
 
 
 def test_a_file_wins_over_drawing_and_needs_no_folder(tmp_path: Path) -> None:
-    green = painted(tmp_path / "green.png", 40, 40, (0, 255, 0))
-    seen = reference_image(ball_prior(), "a red ball", str(green), 0, None)
-    assert torch.equal(seen.mean((2, 3)), torch.tensor([[0.0, 1.0, 0.0]]))
+    half = Image.new("RGB", (2 * SIZE, 2 * SIZE), (0, 255, 0))
+    half.paste((255, 255, 255), (0, SIZE, 2 * SIZE, 2 * SIZE))  # white below
+    half.save(tmp_path / "green.png")
+    seen = reference_image(ball_prior(), "a red ball", str(tmp_path / "green.png"), 0, None)
+    assert torch.equal(seen[0, :, 2, 2], torch.tensor([0.0, 1.0, 0.0])) and (seen[0, :, -2, 2] == 1).all()
+
+
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_picture_of_one_colour_has_no_object(tmp_path: Path, alpha: int) -> None:
+    empty = painted(tmp_path / "empty.png", 60, 30, (20, 200, 20, alpha))
+    with pytest.raises(UserError, match="no object in its middle square"):
+        reference_image(ball_prior(), "a red ball", str(empty), 0, None)
+    noisy = Image.effect_noise((60, 30), 1.0).convert("RGB")  # what a camera makes of a wall
+    noisy.save(tmp_path / "wall.jpg", quality=90)
+    with pytest.raises(UserError, match="no object in its middle square"):
+        reference_image(ball_prior(), "a red ball", str(tmp_path / "wall.jpg"), 0, None)
 
 
 def test_the_hash_follows_the_content_of_the_picture_not_its_name(tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from engine_helpers import ball_prior, disc
+from torch import Tensor
 
 from sds3d.bench.oracle import known_object
 from sds3d.camera import orbit
 from sds3d.engine.sample import imagine, sample
 from sds3d.errors import UserError
 from sds3d.guidance.paths import ddim_step
-from sds3d.priors.oracle import gaussian
+from sds3d.priors.oracle import finite_set, gaussian
 from sds3d.priors.oracle_source import ViewsPrior
 from sds3d.schedule import cosine
 from sds3d.streams import stream
@@ -79,7 +82,23 @@ def test_the_camera_has_guidance_of_its_own() -> None:
     alpha, sigma = prior.schedule.alpha_sigma(t, noise)
     for scale, weight in ((1.0, 0.0), (1.0, 0.7), (2.0, 0.5)):
         e = e_unseen + scale * (e_cond - e_unseen) + weight * (e_cond - e_unseen)
-        x = sample(prior, cond, unseen, noise, stream(7, "x"), 1, scale, unseen=unseen, camera_cfg=weight)
+        x = sample(prior, cond, unseen, noise, stream(7, "x"), 1, scale, lacking=[(unseen, weight)])
         torch.testing.assert_close(x, (noise - sigma * e) / alpha, atol=1e-4, rtol=1e-4)
     with pytest.raises(UserError, match="takes no camera"):
         imagine(ball_prior(), "a blue ball", camera_cfg=0.5)
+
+
+def test_a_picture_has_a_scale_of_its_own() -> None:
+    """One step: x0 is linear in eps, so where no text is read it is x0(none) + a (x0(picture) - x0(none))."""
+    red, blue = disc((0.9, 0.1, 0.1)), disc((0.1, 0.1, 0.9))
+    prior = finite_set(torch.stack([red, blue]))
+    blue = (blue + 1) / 2
+
+    def drawn(**told: Any) -> Tensor:
+        return imagine(prior, "a ball", 1, 1, seed=5, steps=1, cfg=1.0, **told)[0, 0]
+
+    none = drawn()
+    assert (none - blue).abs().max() > 0.1
+    for scale in (0.0, 0.4, 1.0):
+        seen = drawn(reference=blue[None], image_scale=scale)
+        torch.testing.assert_close(seen, none + scale * (blue - none), atol=1e-3, rtol=0)

@@ -188,12 +188,36 @@ def test_what_does_not_fit_is_refused(models: dict[str, Path], tmp_path: Path) -
 SMALL = TINY | {"views": 1, "preview_every": 12}
 
 
+def paint(file: Path) -> None:
+    """A red square on white."""
+    picture = Image.new("RGB", (40, 30), (255, 255, 255))
+    picture.paste((200, 30, 30), (10, 10, 30, 20))
+    picture.save(file)
+
+
+def test_imagine_shows_the_picture_through_the_adapter(models: dict[str, Path], tmp_path: Path) -> None:
+    model, picture = models["sd"], tmp_path / "red.png"
+    file = write_adapter(model.parent / "imagine.safetensors", model, False)
+    paint(picture)
+    command = ["imagine", PROMPT, "--prior", str(model), "--steps", "2", "--views", "1", "--rows", "1"]
+    shown, adapted = ["--image", str(picture)], ["--ip-adapter", str(file)]
+    sheets = []
+    for i, flags in enumerate([[], [*shown, *adapted], [*shown, *adapted, "--image-scale", "0.5"]]):
+        result = CliRunner().invoke(app, [*command, *flags, "--out", str(tmp_path / str(i))])
+        assert result.exit_code == 0, result.output
+        sheets.append(Path(result.stdout.strip()).read_bytes())
+    assert len(set(sheets)) == 3
+    for flags, words in ((shown, "takes no image prompt"), (adapted, "--ip-adapter has no effect without a picture")):
+        refused = CliRunner().invoke(app, [*command, *flags, "--out", str(tmp_path / "none")])
+        assert refused.exit_code == 2 and words in refused.stderr and not (tmp_path / "none").exists()
+
+
 def test_generate_and_resume(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "preview", lambda scene, path: signal.raise_signal(signal.SIGINT))
     monkeypatch.setattr(engine, "present", lambda *arguments: None)  # pictures are tested elsewhere
     model = models["sd"]
     file, picture = write_adapter(model.parent / "cli.safetensors", model, False), tmp_path / "red.png"
-    Image.new("RGB", (40, 30), (200, 30, 30)).save(picture)
+    paint(picture)
     tiny = sets(SMALL)
     command = ["generate", PROMPT, "--prior", str(model), "--ip-adapter", str(file), "--image", str(picture), *tiny]
     refused = CliRunner().invoke(app, [*command, "--guidance", "sds", "--out", str(tmp_path)])
@@ -214,7 +238,7 @@ def test_compare_shows_the_picture_to_those_that_look(
     monkeypatch.setattr("sds3d.bench.compare.DRAWS", 1)
     model, picture = models["sd"], tmp_path / "red.png"
     file = write_adapter(model.parent / "compare.safetensors", model, False)
-    Image.new("RGB", (30, 30), (200, 30, 30)).save(picture)
+    paint(picture)
     flags = ["--ip-adapter", str(file), "--image", str(picture), "--set", "views=1", "--set", "splats.count=40"]
     command = ["compare", PROMPT, "--prior", str(model), *flags, "--budget", "evals:3", "--out", str(tmp_path)]
     refused = CliRunner().invoke(app, [*command, "--guidance", "sds,csd"])

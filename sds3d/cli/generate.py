@@ -9,7 +9,21 @@ import typer
 from sds3d.cli import STARTED
 from sds3d.cli.app import app, guarded
 from sds3d.cli.console import Reporter
-from sds3d.cli.options import DEVICE, OFFLINE, OUTPUTS, SEED, THREADS, Job, Model, Sight, given, go_offline, use_threads
+from sds3d.cli.options import (
+    DEVICE,
+    IP_ADAPTER,
+    OFFLINE,
+    OUTPUTS,
+    SEED,
+    THREADS,
+    Job,
+    Model,
+    Sight,
+    given,
+    go_offline,
+    use_threads,
+)
+from sds3d.errors import UserError
 
 
 @app.command(
@@ -111,7 +125,11 @@ def export(
     export_run(run, tuple(format), parse_sets(sets), pick_device(device), Reporter())
 
 
-@app.command(epilog='sds3d imagine "a red chair" --cfg 4 --seed 1')
+@app.command(
+    epilog='sds3d imagine "a red chair" --cfg 4 --seed 1\n\n'
+    'sds3d imagine "a chair" --image chair.png\n\n'
+    'sds3d imagine "a chair" --image chair.png --prior sd15 --ip-adapter models/ip-adapter_sd15.safetensors'
+)
 @guarded
 def imagine(
     *,
@@ -123,6 +141,16 @@ def imagine(
     steps: int = typer.Option(50, "--steps", min=1, max=1000, help="Sampling steps."),
     cfg: float = typer.Option(5.0, "--cfg", help="Classifier-free guidance; 1 is none."),
     camera_cfg: float = typer.Option(0.0, "--camera-cfg", help="Guidance by the camera alone, added to --cfg's."),
+    image: Path | None = typer.Option(
+        None,
+        "--image",
+        help="Picture of one object, over white or transparent, for the prior to look at.",
+        dir_okay=False,
+    ),
+    image_scale: float | None = typer.Option(
+        None, "--image-scale", min=0.0, help="How much the picture counts: 1 by default, 0 is not at all."
+    ),
+    ip_adapter: Path | None = IP_ADAPTER,
     eta: float = typer.Option(0.0, "--eta", min=0.0, max=1.0, help="0: DDIM. 1: ancestral (DDPM)."),
     elevation: float = typer.Option(15.0, "--elevation", min=-90.0, max=90.0, help="Degrees."),
     out: Path = typer.Option(OUTPUTS, "--out", "-o", help="Folder for the picture."),
@@ -136,12 +164,30 @@ def imagine(
     from sds3d.prompts import clean
 
     text = clean(prompt)
+    for flag, value in (("--image-scale", image_scale), ("--ip-adapter", ip_adapter)):
+        if value is not None and image is None:
+            raise UserError(f"{flag} has no effect without a picture: give one with --image FILE")
     from sds3d.engine.imagine import imagine_sheet
     from sds3d.engine.system import pick_device, set_threads
 
     set_threads(threads)
-    name, where = model.prior or "embedded", pick_device(device)
-    words = (model.lora, model.textual_inversion)
-    typer.echo(
-        imagine_sheet(text, name, out, where, views, rows, seed or 0, steps, cfg, eta, elevation, *words, camera_cfg)
+    sheet = imagine_sheet(
+        text,
+        model.prior or "embedded",
+        out,
+        pick_device(device),
+        views,
+        rows,
+        seed or 0,
+        steps,
+        cfg,
+        eta,
+        elevation,
+        model.lora,
+        model.textual_inversion,
+        camera_cfg,
+        str(ip_adapter or ""),
+        image,
+        1.0 if image_scale is None else image_scale,
     )
+    typer.echo(sheet)

@@ -40,7 +40,7 @@ IP_ADAPTER = typer.Option(
     None,
     "--ip-adapter",
     dir_okay=False,
-    help="An IP-Adapter's file, for --guidance isd to show --image to the prior.",
+    help="An IP-Adapter's file, for a prior that looks at pictures only with one.",
 )
 IMAGE = typer.Option(None, "--image", help="Reference picture for image-prompted guidance.", dir_okay=False)
 GUIDANCE = typer.Option(None, "--guidance", "-g", help="A name from [bold]list guidance[/bold].")

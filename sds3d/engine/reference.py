@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sds3d.engine.sample import imagine
 from sds3d.files import write_bytes
-from sds3d.picture import pixels, read_picture, square
+from sds3d.picture import pixels, read_object, read_picture, square
 from sds3d.priors.base import Prior
 
 NAME = "reference.png"
@@ -26,7 +26,7 @@ def reference_image(prior: Prior, prompt: str, image: str, seed: int, folder: Pa
     if kept is not None and kept.is_file():
         picture = square(read_picture(kept), prior.size)
     elif image:
-        picture = square(read_picture(Path(image)), prior.size)
+        picture = square(read_object(Path(image)), prior.size)
     else:
         drawn = imagine(prior, prompt, views=1, rows=1, seed=seed)[0, 0]
         picture = Image.fromarray((drawn * 255).round().byte().permute(1, 2, 0).numpy())

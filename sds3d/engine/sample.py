@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,24 +26,24 @@ def sample(
     cfg: float = 5.0,
     eta: float = 0.0,
     progress: Callable[[int], None] = lambda done: None,
-    unseen: Cond | None = None,
-    camera_cfg: float = 0.0,
+    lacking: Sequence[tuple[Cond, float]] = (),
 ) -> Tensor:
     """x (B, C, h, w) drawn from `noise` under `cond`, all conditions of length B; levels evenly spaced from T - 1.
 
-    e = e_null + cfg (e_cond - e_null) + camera_cfg (e_cond - e_unseen), `unseen` being `cond` without its camera: each
-    part of a condition with a scale of its own, as in Brooks et al. 2023 (arXiv 2211.09800, eq. 3).
+    e = e_null + cfg (e_cond - e_null) + sum_i w_i (e_cond - e_i), `lacking` being pairs of a `cond` without one of its
+    parts and w_i: each part of a condition with a scale of its own, as in Brooks et al. 2023 (arXiv 2211.09800, eq. 3).
     """
     levels = torch.linspace(prior.schedule.steps - 1, 0, steps + 1).long()[:-1]
     z = noise.to(prior.device)
-    asked = [cond, null] if unseen is None else [cond, null, unseen]
+    asked, scales = [cond, null, *(part for part, _ in lacking)], [scale for _, scale in lacking]
     every = Cond.cat(asked)
     for i, level in enumerate(levels):
         t = level.expand(len(z)).to(prior.device)
-        e_cond, e_null, *e_unseen = (
+        e_cond, e_null, *e_lacking = (
             prior.predict(torch.cat([z] * len(asked)), torch.cat([t] * len(asked)), every).to(z).chunk(len(asked))
         )
-        e = e_null + cfg * (e_cond - e_null) + sum(camera_cfg * (e_cond - other) for other in e_unseen)
+        e = e_null + cfg * (e_cond - e_null)
+        e = e + sum(scale * (e_cond - other) for scale, other in zip(scales, e_lacking, strict=True))
         s = levels[i + 1].expand(len(z)).to(prior.device) if i + 1 < len(levels) else None
         z = ddim_step(z, e, t, s, prior.schedule, eta, generator)
         progress(i + 1)
@@ -63,12 +63,18 @@ def imagine(
     progress: Callable[[int], None] = lambda done: None,
     camera_cfg: float = 0.0,
     start: float = 0.0,
+    reference: Tensor | None = None,
+    image_scale: float = 1.0,
 ) -> Tensor:
     """(rows, views, 3, H, W) sRGB: each row shares one noise across the views around the object, from azimuth `start`.
 
     Priors that take a camera get it, with guidance of its own by `camera_cfg`; the others are told the view in words.
     A prior that looks at several views of an object together gets them so, with a noise of its own for each.
-    Raises UserError where guidance by the camera is asked of a prior without one, and for views that make no objects.
+
+    `reference` (1, 3, S, S) sRGB is a picture for the prior to look at, `image_scale` how much: as `ISD.scale`, but the
+    same for every view, e(prompt, picture) becomes e(prompt) + image_scale (e(prompt, picture) - e(prompt)).
+    Raises UserError where guidance by the camera or a picture is asked of a prior that takes none, and for views that
+    make no objects.
     """
     together = views_per_object(prior)
     if views % together:
@@ -81,12 +87,16 @@ def imagine(
     ring = orbit(views, elevation, start=start)[order]
     cameras = ring[torch.arange(views).repeat(rows)]
     white = torch.ones(len(cameras), 3, device=prior.device)
-    names = ("pos", "null", "critic_marg") if camera_cfg else ("pos", "null")
-    conds = Conditions(prior, prompt, "", names).at(cameras.to(prior.device), white)
+    names = ("pos", "null") if reference is None else ("image", "nullimage", "noimage")
+    conds = Conditions(prior, prompt, "", names, reference=reference).at(cameras.to(prior.device), white)
+    cond, null = (conds[name] for name in names[:2])
+    scales = [(cond.with_camera(None), camera_cfg)]
+    if reference is not None:
+        scales.append((conds["noimage"], cfg * (image_scale - 1)))
+    lacking = [(part, scale) for part, scale in scales if scale]
     shape = prior.encode(torch.zeros(1, 3, prior.size, prior.size, device=prior.device)).shape[1:]
     noise = torch.randn((rows, 1 if together == 1 else views, *shape), generator=stream(seed, "imagine"))
     noise = noise.expand(rows, views, *shape).reshape(rows * views, *shape)
     generator = stream(seed, "imagine-steps")
-    unseen = conds.get("critic_marg")
-    x = sample(prior, conds["pos"], conds["null"], noise, generator, steps, cfg, eta, progress, unseen, camera_cfg)
+    x = sample(prior, cond, null, noise, generator, steps, cfg, eta, progress, lacking)
     return prior.decode(x).unflatten(0, (rows, views))[:, order.argsort().to(x.device)].cpu()

@@ -104,7 +104,10 @@ class DiffusionPrior:
     def image(self, rgb: Tensor | None) -> Tensor:
         """Tokens (B, M, D) of image prompts (B, 3, H, W) sRGB in [0, 1]; None is the trained "no image" (1, M, D)."""
         if self.encode_image is None:
-            raise UserError(f"prior {self.name!r} takes no image prompt: choose another guidance or another prior")
+            raise UserError(
+                f"prior {self.name!r} takes no image prompt: give Stable Diffusion (1.x, 2.x, XL) one's adapter with "
+                "--ip-adapter, or do without a picture"
+            )
         return self.encode_image(rgb)
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
