@@ -18,8 +18,9 @@ from sds3d.embedded.corpus.attribution import attribution
 from sds3d.embedded.corpus.balance import plan
 from sds3d.embedded.corpus.build import CHUNK, build_corpus
 from sds3d.embedded.corpus.captions import FRAMES, framed, plain_captions, variant_captions
-from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, thin
+from sds3d.embedded.corpus.catalogue import HELDOUT, Entry, catalogue, held_out, thin
 from sds3d.embedded.corpus.colours import colour_names, colour_phrase
+from sds3d.embedded.corpus.fronts import TURNS, WITH, WITHOUT, faced, has_front
 from sds3d.embedded.corpus.names import COLOURS, clean, head_noun, with_article
 from sds3d.embedded.corpus.procedural import GENERATORS
 from sds3d.embedded.corpus.render import LEAST_SYMMETRY, Job, other_colours, photograph, probe, symmetry
@@ -86,6 +87,36 @@ def test_names_of_each_source() -> None:
     assert names_zeroad.describe("units/romans/cavalry_swordsman_a_r.xml") is None  # a rider without a horse
     models = ["t/units/cat/models/cat_attack.g3d", "t/units/cat/models/cat_stand.g3d", "t/units/cat/models/x.g3d"]
     assert min(models, key=names_glest.rank) == models[1]
+    castles = [f"t/units/castle/{f}.g3d" for f in ("models/castle", "destruction_models/farm_destruction")]
+    assert min(castles, key=names_glest.rank) == castles[0]  # "cast" in its name is not its action
+    ship = names_zeroad.describe("structures/romans/trireme.xml")
+    assert ship is not None and ship.turn  # its ram points along -Z
+    assert names_zeroad.describe("props/units/shields/round_back.xml") is None  # slung on a back
+
+
+# fronts
+
+
+@pytest.mark.parametrize(("degrees", "azimuth"), [(90, 270), (-90, 90), (180, 180)])
+def test_models_are_turned_so_that_their_front_looks_along_z(
+    degrees: float, azimuth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TURNS, "sweethome:x", degrees)
+    soup = box()
+    nose = np.array([np.sin(np.radians(azimuth)), 0.5, np.cos(np.radians(azimuth))], np.float32)
+    soup.corners[0, 0] = soup.normals[0] = nose
+    turned = faced(soup, "sweethome:x")
+    np.testing.assert_allclose(turned.corners[0, 0], (0, 0.5, 1), atol=1e-6)
+    np.testing.assert_allclose(turned.normals[0], np.broadcast_to((0, 0.5, 1), turned.normals[0].shape), atol=1e-6)
+    assert faced(soup, "sweethome:y") is soup
+
+
+def test_fronts_follow_the_noun_before_the_category() -> None:
+    assert not WITH & WITHOUT
+    assert all(has_front(noun, "kitchen") for noun in ("refrigerator", "oven", "wheelchair"))
+    assert not any(has_front(noun, "furniture") for noun in ("bottle", "ring", "soap", "puzzle cube", "rug", "table"))
+    assert not any(has_front(noun, "prop") for noun in ("rock", "obelisk", "bones"))
+    assert has_front("kart", "vehicle") and has_front("sofa", "furniture") and not has_front("tree", "plant")
 
 
 def test_captions_name_the_noun_and_the_colour() -> None:
@@ -170,9 +201,19 @@ def test_rematerial_maps_every_face_by_its_own_plane() -> None:
 
 
 def test_split_is_stable_and_about_the_right_size() -> None:
-    flags = [entry(id=str(i)).heldout for i in range(5000)]
-    assert flags == [entry(id=str(i), name="renamed").heldout for i in range(5000)]
+    entries = [entry(id=str(i)) for i in range(5000)]
+    flags = [e.heldout for e in held_out(entries)]
+    assert flags == [e.heldout for e in held_out([replace(e, name="renamed") for e in entries])]
     assert abs(np.mean(flags) - HELDOUT) < 0.01  # three standard deviations are 0.008
+
+
+def test_a_noun_is_never_held_out_whole() -> None:
+    lonely = [entry(id=str(i), noun=f"noun {i}") for i in range(500)]
+    assert not any(e.heldout for e in held_out(lonely))
+    held = next(e for e in held_out([entry(id=str(i)) for i in range(500)]) if e.heldout)
+    alone, beside = replace(held, heldout=False), entry(id=f"not {held.id}", noun=held.noun)
+    assert not held_out([alone])[0].heldout
+    assert [e.heldout for e in held_out([alone, beside])] == [True, False]
 
 
 def test_images_per_noun_grow_as_the_square_root_of_its_objects_between_two_bounds() -> None:

@@ -5,6 +5,8 @@ the ceiling.
   probe names them by its seed), so none is an object of the prior's;
 - modelled objects that the corpus holds out or leaves out because their noun is crowded;
 - where a noun has neither, objects that the prior trains on too ("shared"), stretched and lit differently.
+
+"The prior" is one that learns from the whole corpus as this code builds it.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def generated(seed: int) -> list[Subject]:
 
 def modelled(cache: Path, seed: int) -> list[Subject]:
     """Modelled objects of every noun that has any, by the rules above."""
-    trained = {e.key for e in catalogue(cache, list(MODELLED)) if not e.heldout}
+    trained = {e.key for e in catalogue(cache) if not e.heldout}
     by_noun: dict[str, list[Entry]] = defaultdict(list)
     for source in MODELLED:
         for entry in SOURCES[source](cache):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sds3d.embedded.corpus import (
     sweethome,
 )
 from sds3d.embedded.corpus.archive import FolderArchive, ZipArchive
+from sds3d.embedded.corpus.fronts import faced, has_front
 from sds3d.embedded.corpus.procedural import FRONTED, GENERATORS
 from sds3d.embedded.corpus.procedural_compositions import COMPOSITION, COMPOSITIONS
 from sds3d.embedded.corpus.procedural_kit import Generator
@@ -30,7 +31,7 @@ from sds3d.render.mesh import Soup
 
 INSTANCES = 40  # of each procedural generator
 COMPOSED = 4  # of each two-object composition
-HELDOUT = 0.04  # share of objects kept for evaluation
+HELDOUT = 0.04  # share of objects kept for evaluation, none of them its noun's last
 MOST = 60  # objects of one name from one source, lest soldiers and trees crowd out the rest
 CROWDED = {"shield": 16, "helmet": 16, "soldier": 40, "spearman": 24, "archer": 24, "swordsman": 24, "horseman": 24,
            "man": 40, "woman": 40, "window": 16, "rock": 24, "statue": 24, "spear": 12, "wall": 8}  # fmt: skip
@@ -51,14 +52,11 @@ class Entry:
     load: Callable[[], Loaded]
     also: tuple[str, ...] = ()
     fronted: bool = False
+    heldout: bool = False  # never trained on; `catalogue` says so
 
     @property
     def key(self) -> str:
         return f"{self.source}:{self.id}"
-
-    @property
-    def heldout(self) -> bool:
-        return unit_hash("heldout", self.key) < HELDOUT
 
 
 def unit_hash(*words: str) -> float:
@@ -72,8 +70,17 @@ def seed_of(*words: str) -> int:
     return int(unit_hash(*words) * 2**63)
 
 
-def _plain(load: Callable[[], Soup]) -> Loaded:
-    return load(), ()
+def _faced(load: Callable[[], Soup], key: str) -> Loaded:
+    return faced(load(), key), ()
+
+
+def _modelled(
+    source: str, id: str, name: str, noun: str, category: str, licence: str, author: str, load: Callable[[], Soup],
+    also: tuple[str, ...] = (),
+) -> Entry:  # fmt: skip
+    """An object that an artist made, looking along +Z."""
+    loaded = partial(_faced, load, f"{source}:{id}")
+    return Entry(source, id, name, noun, category, licence, author, loaded, also, has_front(noun, category))
 
 
 def sweethome_entries(cache: Path) -> list[Entry]:
@@ -86,11 +93,8 @@ def sweethome_entries(cache: Path) -> list[Entry]:
             if words is None:
                 continue
             name, noun, category = words
-            load = partial(_plain, partial(sweethome.load, archive, piece))
-            fronted = category in ("furniture", "person", "animal", "vehicle", "opening", "bathroom")
-            entries.append(
-                Entry("sweethome", piece.id, name, noun, category, piece.licence, piece.creator, load, (), fronted)
-            )
+            load = partial(sweethome.load, archive, piece)
+            entries.append(_modelled("sweethome", piece.id, name, noun, category, piece.licence, piece.creator, load))
     return entries
 
 
@@ -102,11 +106,11 @@ def zeroad_entries(cache: Path) -> list[Entry]:
         words = names_zeroad.describe(actor)
         if words is None:
             continue
-        load = partial(_plain, partial(actors.build, actor, words.turn))
+        load = partial(actors.build, actor, words.turn)
         entries.append(
-            Entry(
+            _modelled(
                 "zeroad", actor, words.name, words.noun, words.category, "CC-BY-SA-3.0", "Wildfire Games", load,
-                words.also, words.fronted,
+                words.also,
             )
         )  # fmt: skip
     return entries
@@ -131,10 +135,9 @@ def megaglest_entries(cache: Path) -> list[Entry]:
             if row and names_glest.rank(path) < names_glest.rank(chosen[key][0] if key in chosen else None):
                 chosen[key] = (path, row)
     return [
-        Entry(
+        _modelled(
             "megaglest", key, *row, "CC-BY-SA-3.0", "The Glest Team and the MegaGlest Team",
-            partial(_plain, partial(g3d.load_g3d, archive.read, path, not path.startswith("tilesets"))), (),
-            row[2] != "plant",
+            partial(g3d.load_g3d, archive.read, path, not path.startswith("tilesets")),
         )
         for key, (path, row) in sorted(chosen.items())
     ]  # fmt: skip
@@ -146,8 +149,8 @@ def supertuxkart_entries(cache: Path) -> list[Entry]:
     for key, (name, noun, category) in sorted(names_kart.MODELS.items()):
         credit = karts.credit(key)
         if credit is not None:
-            load = partial(_plain, partial(karts.load, key))
-            entries.append(Entry("supertuxkart", key, name, noun, category, *credit, load))
+            load = partial(karts.load, key)
+            entries.append(_modelled("supertuxkart", key, name, noun, category, *credit, load))
     return entries
 
 
@@ -200,8 +203,16 @@ def thin(entries: list[Entry]) -> list[Entry]:
     return sorted(kept, key=lambda e: e.key)
 
 
+def held_out(entries: list[Entry]) -> list[Entry]:
+    """The entries, some of them held out: chosen by hash so that the choice is stable, but never all of a noun."""
+    chosen = {e.key for e in entries if unit_hash("heldout", e.key) < HELDOUT}
+    taught = {e.noun for e in entries if e.key not in chosen}
+    return [replace(e, heldout=e.key in chosen and e.noun in taught) for e in entries]
+
+
 def catalogue(cache: Path, sources: list[str] | None = None, seed: int = 0) -> list[Entry]:
-    """Every entry of the given sources (default: all), thinned, ordered by key; `seed` picks the generated objects.
+    """Every entry of the given sources (default: all), thinned, some held out, ordered by key; `seed` picks the
+    generated objects.
 
     UserError for an unknown source.
     """
@@ -210,4 +221,4 @@ def catalogue(cache: Path, sources: list[str] | None = None, seed: int = 0) -> l
         if source not in SOURCES:
             raise unknown("source", source, SOURCES)
         entries += procedural_entries(cache, seed) if source == "procedural" else SOURCES[source](cache)
-    return thin(entries)
+    return held_out(thin(entries))

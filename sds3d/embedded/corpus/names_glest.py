@@ -104,7 +104,7 @@ UNITS: dict[str, Row] = {
     "tech/catapult": ("catapult", "catapult", "machine"),
     "tech/cow": ("cow", "cow", "animal"),
     "tech/defense_tower": ("stone tower", "tower", "building"),
-    "tech/farm": ("windmill", "windmill", "building"),
+    "tech/farm": ("wooden barn", "barn", "building"),
     "tech/guard": ("knight", "knight", "person"),
     "tech/horseman": ("knight on a horse", "horseman", "person"),
     "tech/ornithopter": ("wooden flying machine", "flying machine", "machine"),
@@ -157,6 +157,7 @@ ASIDE = [
     "arrow",
     "proj",
     "destroy",
+    "destruct",
     "flag",
     "harvest",
     "attack",
@@ -194,7 +195,7 @@ def rank(path: str | None) -> tuple[bool, bool, bool, int, str]:
     file = path.rsplit("/", 1)[-1]
     unit_name = path.split("/units/")[1].split("/")[0]
     return (
-        any(word in file for word in ASIDE),
+        any(word in file.replace(unit_name, "") for word in ASIDE),  # a castle is not being cast
         not ("stand" in file or "idle" in file),
         file != f"{unit_name}.g3d",
         len(path),

@@ -25,7 +25,7 @@ MODELS: dict[str, tuple[str, str, str]] = {  # key -> name, noun, category
     "models/nitrotank-small": ("gas bottle", "gas bottle", "prop"),
     "models/rubber_ball": ("basketball", "basketball", "toy"),
     "models/tire": ("tire", "tire", "prop"),
-    "library/stklib_animalPig_a": ("pig", "pig", "animal"),
+    "library/stklib_animalPig_a": ("sitting pig", "pig", "animal"),
     "library/stklib_beachGuy_a": ("man on the beach", "man", "person"),
     "library/stklib_fern_a": ("fern", "fern", "plant"),
     "library/stklib_gramophone_a": ("gramophone", "gramophone", "prop"),

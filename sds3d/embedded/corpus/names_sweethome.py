@@ -66,7 +66,7 @@ ALIAS = {
     "cctv": "surveillance camera",
     "chandelier lamp": "chandelier",
     "chessboard": "chess board",
-    "chest": "treasure chest",
+    "chest": "chest of drawers",
     "chevrolet": "car",
     "child bed": "small bed",
     "child chair": "small chair",

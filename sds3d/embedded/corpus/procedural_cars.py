@@ -233,4 +233,4 @@ GENERATORS: dict[str, Generator] = {
     "motorcycle": motorcycle,
     "bicycle": bicycle,
 }
-FRONTED = frozenset(GENERATORS) - {"bicycle"}
+FRONTED = frozenset(GENERATORS)

@@ -288,4 +288,4 @@ GENERATORS: dict[str, Generator] = {
     "dragon": dragon,
     "snake": snake,
 }
-FRONTED = frozenset(GENERATORS) - {"butterfly"}
+FRONTED = frozenset(GENERATORS)

@@ -198,7 +198,7 @@ PROPS = {
     "snowman": ("snowman", "snowman"), "standing_stones": ("standing stones", "stones"),
     "statue_aphrodite_small": ("statue", "statue"), "statue_aphrodite_huge": ("statue", "statue"),
     "statues_kush": ("statue", "statue"), "statues_ptol": ("statue", "statue"), "statues_roman": ("statue", "statue"),
-    "ptol_statues_sphynx_base": ("sphinx statue", "statue"), "sword_rack": ("weapon rack", "rack"),
+    "sword_rack": ("weapon rack", "rack"),
     "table1_long": ("long wooden table", "table"), "table1_short": ("wooden table", "table"),
     "table_rectangle": ("wooden table", "table"), "table_square": ("square wooden table", "table"),
     "unyoked_chariot_celt": ("chariot", "chariot"), "vase": ("vase", "vase"), "vase_hele_a": ("clay vase", "vase"),
