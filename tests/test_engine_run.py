@@ -221,6 +221,31 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
         make(tmp_path)
 
 
+def test_a_folder_that_someone_else_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export and resume that fail take nothing away; what a failed start made itself goes, and only that."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise UserError("no prior")
+
+    run = runs.create(settings(steps=4, preview_every=3), tmp_path)
+    run.begin()
+    with pytest.raises(UserError, match="no checkpoint"):
+        engine.export_run(run.folder, ("obj",), {}, CPU, Log())
+    assert files(run.folder) == {"config.yaml"}
+    (run.folder / ".my.partition").write_text("mine")
+    monkeypatch.setattr(engine, "load_prior", fail)
+    for attempt in (lambda: engine.resume(run.folder, CPU, Log()), lambda: make(tmp_path)):
+        with pytest.raises(UserError, match="no prior"):
+            attempt()
+        assert files(run.folder) == {".lock", "config.yaml", ".my.partition"}
+    with pytest.raises(UserError, match="no prior"):
+        make(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    with runs.locked(run.folder, made=True):
+        pass
+    assert (run.folder / "config.yaml").is_file() and (run.folder / ".my.partition").is_file()
+
+
 def test_an_unwritable_place_is_one_clear_line(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -23,12 +23,17 @@ def save(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None
     write_bytes(path, serialise(plain, {"sds3d": json.dumps({"format": FORMAT, **header}, sort_keys=True)}))
 
 
+def check(path: Path) -> None:
+    """UserError when there is no file."""
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint at {path}: start the run with sds3d generate")
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (on the CPU) and the header. UserError when the file is missing, damaged or of another kind."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint at {path}: start the run with sds3d generate")
+    check(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sds3d"])

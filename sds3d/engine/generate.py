@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from sds3d import config
+from sds3d.engine import checkpoint
 from sds3d.engine import run as runs
 from sds3d.engine.interrupt import Interrupted, polite_stop
 from sds3d.engine.present import present, preview
@@ -76,7 +77,7 @@ def generate(
     Raises Interrupted after a polite stop (the checkpoint is saved), UserError for what the user can mend.
     """
     run = runs.create(settings, root)
-    with runs.locked(run.folder):
+    with runs.locked(run.folder, run.made):
         return _carry_through(run, device, listener, started, force, prior)
 
 
@@ -96,6 +97,7 @@ def export_run(
         if not key.startswith("export."):
             raise UserError(f"{key} cannot be set here: only export.X can")
     settings = config.apply(run.settings, overrides)
+    checkpoint.check(run.checkpoint)  # before anything is written
     with runs.locked(run.folder):
         scene, header = saved_scene(settings, run.checkpoint, device)
         if header["step"] < settings.steps:

@@ -41,6 +41,7 @@ class Run:
 
     folder: Path
     settings: Settings
+    made: bool = False  # has this process made the folder?
 
     @property
     def checkpoint(self) -> Path:
@@ -93,13 +94,17 @@ class Run:
 
 
 def create(settings: Settings, root: Path) -> Run:
-    """The run of `settings` under `root`, its folder made."""
-    run = Run(root / f"{slug(settings.prompt)}-{settings.hash}", settings)
+    """The run of `settings` under `root`, its folder made if there is none."""
+    folder = root / f"{slug(settings.prompt)}-{settings.hash}"
     try:
-        run.folder.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return Run(folder, settings, made=True)
+        folder.mkdir(exist_ok=True)  # no folder, but a file: says so
     except OSError as error:
-        raise UserError(f"cannot make the folder {run.folder}: {error.strerror}; choose another with --out") from None
-    return run
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another with --out") from None
+    return Run(folder, settings)
 
 
 def load(folder: Path) -> Run:
@@ -119,20 +124,28 @@ def _clear(folder: Path, patterns: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one process works in a folder; the lock goes with the process, however it ends. Leftovers of a killed
-    one (temporary files) are swept, and a folder in which nothing came to be is removed."""
+def locked(folder: Path, made: bool = False) -> Iterator[None]:
+    """Only one process works in a folder; the lock goes with the process, however it ends. Temporary files of a killed
+    one are swept. `made`: this process has made the folder, and takes it away again if nothing came to be in it."""
     with open(_lock_file(folder), "w") as file:
         if not _lock(file):
             raise UserError(f"another sds3d is working in {folder}: wait for it or choose another seed")
-        _clear(folder, (".*.part*", "preview/.*.part*"))
-        for leftover in folder.glob(".staging-*"):
+        _clear(folder, (".*.[0-9]*.part*", "preview/.*.[0-9]*.part*"))
+        for leftover in folder.glob(".staging-[0-9]*"):
             _remove_tree(leftover)
         try:
             yield
         finally:
-            if {path.name for path in folder.iterdir()} <= {LOCK, "config.yaml"}:  # nothing came of it
-                _remove_tree(folder)
+            if made:
+                _take_away(folder)
+
+
+def _take_away(folder: Path) -> None:
+    """Remove a folder that this process has made, if it holds no more than was put into it before the run began."""
+    if {path.name for path in folder.iterdir()} <= {LOCK, "config.yaml"}:
+        _clear(folder, (LOCK, "config.yaml"))
+        with suppress(OSError):  # someone has put something there
+            folder.rmdir()
 
 
 def _lock_file(folder: Path) -> Path:
