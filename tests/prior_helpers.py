@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -31,6 +32,16 @@ SD_INDEX = {
     "feature_extractor": [None, None],
 }
 WIDTH = 32  # of CLIP's tokens
+# the embedded prior's network, small
+SMALL: dict[str, Any] = {
+    "width": 64,
+    "hidden": 96,
+    "depth": 2,
+    "cond_width": 32,
+    "queries": 2,
+    "detail_channels": 8,
+    "image_width": 24,
+}
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -176,3 +187,36 @@ def stand_in() -> ModuleType:
     module = ModuleType("sds3d.embedded.model")
     module.EigenDenoiser = PixelNetwork  # type: ignore[attr-defined]
     return module
+
+
+def write_corpus(folder: Path, n: int = 256) -> Path:
+    """Discs and squares in three colours; the azimuth moves them sideways."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    colors = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220)}
+    captions = [f"a {c} {s}" for c in colors for s in ("disc", "square")]
+    y, x = np.mgrid[0:64, 0:64]
+    images = np.full((n, 64, 64, 4), 255, np.uint8)
+    images[..., 3] = 0
+    azimuth = rng.uniform(0, 360, n)
+    label = rng.integers(0, 6, n)
+    for i in range(n):
+        cx = 32 + 12 * np.sin(np.radians(azimuth[i]))
+        inside = (x - cx) ** 2 + (y - 32) ** 2 < 144 if label[i] % 2 == 0 else np.maximum(abs(x - cx), abs(y - 32)) < 12
+        images[i][inside] = (*list(colors.values())[label[i] // 2], 255)
+    np.save(folder / "images_000.npy", images)
+    np.savez(
+        folder / "index.npz",
+        shard=np.zeros(n, int),
+        row=np.arange(n),
+        caption=np.repeat(label[:, None], 4, 1),
+        object=label,
+        azimuth=azimuth,
+        elevation=np.zeros(n),
+        fov=np.full(n, 40.0),
+        heldout=np.arange(n) % 16 == 0,
+        handed=label == 5,
+    )
+    (folder / "captions.json").write_text(json.dumps(captions))
+    (folder / "manifest.json").write_text(json.dumps({"hash": "test", "seed": 0, "objects": 6}))
+    return folder

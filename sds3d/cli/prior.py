@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def corpus(
 @prior_app.command(
     epilog="sds3d prior train --corpus corpus --out my-prior\n\n"
     "sds3d prior train --recipe gpu --device cuda --minutes 9 (again and again, until it says it is done)\n\n"
+    "sds3d prior train --corpus more --out my-prior --set eigen_images=12000000 --go-on\n\n"
     'sds3d generate "a corgi" --prior my-prior'
 )
 @guarded
@@ -61,35 +63,54 @@ def train(
     corpus: Path = typer.Option(Path("corpus"), "--corpus", help="What [bold]prior corpus[/bold] made."),
     out: Path = typer.Option(Path("prior"), "--out", "-o", help="Folder for the model."),
     recipe: str = typer.Option("cpu", "--recipe", help="cpu (some hours), gpu, or tiny to try it out."),
+    sets: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="A number of the recipe, as eigen_images=10500000; may be repeated."
+    ),
     minutes: float | None = typer.Option(None, "--minutes", min=0.01, help="Stop there; the same command goes on."),
+    look_every: float = typer.Option(20.0, "--look-every", min=0, help="Minutes between two looks."),
+    go_on: bool = typer.Option(
+        False, "--go-on", help="Go on with the weights in the folder on another corpus, or by another recipe."
+    ),
     seed: int | None = typer.Option(None, "--seed", "-s", help="Of weights, batches and noise."),
     device: str = DEVICE,
     threads: int | None = THREADS,
 ) -> None:
     """Train the embedded prior on a corpus; the same command again goes on after an interruption.
 
-    Every piece leaves a usable prior and samples.png in the folder.
+    Now and then, and when it stops, it leaves a usable prior in the folder, samples.png, and a line on what the probe
+    sees there; earlier ones are kept in OUT/work.
     """
     use_threads(threads)
-    from dataclasses import replace
-
-    from sds3d.embedded.look import draw_samples
-    from sds3d.embedded.recipe import RECIPES
-    from sds3d.embedded.run import train_prior
+    from sds3d.bench.progress import look_at, look_line
+    from sds3d.embedded.recipe import RECIPES, changed
+    from sds3d.embedded.run import Training
+    from sds3d.engine.interrupt import Interrupted
     from sds3d.engine.system import pick_device, set_threads
     from sds3d.errors import unknown
+    from sds3d.probe.judge import load_probe
 
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
+    until = math.inf if minutes is None else time.time() + 60 * minutes
     set_threads(threads)
-    chosen = RECIPES[recipe] if seed is None else replace(RECIPES[recipe], seed=seed)
+    chosen = changed(RECIPES[recipe], [*([] if seed is None else [f"seed={seed}"]), *sets])
     where = pick_device(device)
-    done = False
-    for record in train_prior(corpus, out, chosen, where, math.inf if minutes is None else minutes):
-        typer.echo(training_line(record))
-        done = record["stage"] == "detail" and record["step"] == record["total"]
-    typer.echo(draw_samples(out, where))
-    typer.echo(f"done: {out}" if done else f"stopped after {minutes} minutes; the same command goes on")
+    training = Training(corpus, out, chosen, where, go_on)
+    if not training.done:
+        if not training.corpus.heldout.any():
+            typer.echo("no object of this corpus is held out: the held-out loss is that of images it learns from")
+        probe = load_probe(where)
+    try:
+        while not training.done:
+            for record in training.piece(min(look_every, (until - time.time()) / 60)):
+                typer.echo(training_line(record))
+            typer.echo(look_line(look_at(out, training.curve.images(), probe, where)))
+            if time.time() >= until and not training.done:
+                typer.echo(f"stopped after {minutes} minutes; the same command goes on")
+                return
+    except KeyboardInterrupt:
+        raise Interrupted("stopped: the last checkpoint is kept, and the same command goes on from there") from None
+    typer.echo(f"done: {out}")
 
 
 def training_line(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sds3d.embedded.curve import continued
 from sds3d.embedded.data import Corpus
+from sds3d.embedded.stamp import differences
 
 CARD = """---
 license: cc-by-sa-4.0
@@ -20,7 +22,7 @@ object from another side, where there is one, as its whitened coefficients.
 
 ## What it was trained on
 {images:,} renders (seed {seed}) of {objects:,} objects, {captions:,} captions; {heldout:,} of the renders show objects
-that were held out. Corpus hash
+that were held out{unheld}. Corpus hash
 `{hash}`.
 Every object's author and licence is in ATTRIBUTION.md; parts are CC-BY-SA, so these weights are CC-BY-SA 4.0 (the code
 around them is Apache-2.0).
@@ -28,7 +30,7 @@ around them is Apache-2.0).
 ## How
     {command}
 
-Recipe: {recipe}
+Recipe: {recipe}.{continued}{commands}
 
 | stage | images seen | training loss | held-out loss | corpus |
 |---|---|---|---|---|
@@ -57,11 +59,28 @@ def curve_rows(records: list[dict[str, Any]], most: int = 8) -> str:
     return "\n".join(rows)
 
 
+def earlier(stamps: list[dict[str, Any]]) -> str:
+    """What was changed on purpose on the way, and by which commands."""
+    if len(stamps) < 2:
+        return ""
+    first = f"1. corpus `{stamps[0]['corpus']:.8}`: `{stamps[0]['command']}`"
+    later = [
+        f"{i}. {', '.join(differences(old, new))}: `{new['command']}`"
+        for i, (old, new) in enumerate(zip(stamps, stamps[1:], strict=False), 2)
+    ]
+    lead = "It was made in these steps, each going on with the weights of the one before:"
+    return "\n\n".join(["", lead, "\n".join([first, *later])])
+
+
 def write_card(provenance: dict[str, Any], corpus: Corpus, path: Path) -> None:
     """Write the card of the prior that `provenance` describes."""
     manifest = provenance["corpus"]
+    learnt = "" if corpus.heldout.any() else ": the held-out loss below is that of renders it learnt from"
     path.write_text(
         CARD.format(
+            unheld=learnt,
+            continued=continued(provenance["curve"]),
+            commands=earlier(provenance["stamps"]),
             millions=provenance["parameters"] / 1e6,
             images=len(corpus),
             seed=manifest["seed"],

@@ -62,10 +62,18 @@ def families(objects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return siblings, (counts.cumsum(0) - counts)[index], counts[index]
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Facts about the corpus in `folder`. Raises UserError where there is none."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(f"no corpus in {folder}: run `sds3d prior corpus --out {folder}` first")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    return manifest
+
+
 def load_corpus(folder: Path) -> Corpus:
     """What `sds3d prior corpus` wrote. Raises UserError where there is none."""
-    if not (folder / "manifest.json").is_file():
-        raise UserError(f"no corpus in {folder}: run `sds3d prior corpus --out {folder}` first")
+    manifest = read_manifest(folder)
     index = dict(np.load(folder / "index.npz"))
     shards = [np.load(p) for p in sorted(folder.glob("images_*.npy"))]
     starts = np.cumsum([0] + [len(s) for s in shards])
@@ -85,7 +93,7 @@ def load_corpus(folder: Path) -> Corpus:
         torch.from_numpy(weight.astype(np.float64)),
         *families(torch.from_numpy(index["object"].astype(np.int64))),
         captions=json.loads((folder / "captions.json").read_text()),
-        manifest=json.loads((folder / "manifest.json").read_text()),
+        manifest=manifest,
     )
 
 

@@ -1,25 +1,37 @@
-"""A sheet of what a freshly trained prior draws, always of the same prompts and noise: is it getting better?"""
+"""What a freshly trained prior draws, always of the same prompts, views and noise: is it getting better?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
+from sds3d.camera import Cameras, orbit
 from sds3d.engine.sample import imagine
-from sds3d.priors import load_prior
-from sds3d.prompts import load_list
+from sds3d.priors.base import Prior
 from sds3d.view.pictures import tile, to_pixels
 from sds3d.view.sheet import write_png
 
-VIEWS, STEPS, CFG = 4, 30, 3.0
+PROMPTS = "training"  # the list
+VIEWS, ELEVATION, START = 4, 15.0, 22.5  # START: none straight at the back, whose outline is the front's
+STEPS, CFG, ETA = 25, 2.0, 1.0
 
 
-def draw_samples(folder: Path, device: torch.device) -> Path:
-    """Write folder/samples.png: four views of each prompt of the list "ten", a row each."""
-    prior = load_prior(folder.resolve(), device)
-    prompts = load_list("ten")
-    rows = [imagine(prior, prompt, VIEWS, 1, 0, STEPS, CFG)[0] for prompt in prompts]  # each (VIEWS, 3, H, W)
-    images = torch.cat(rows).repeat_interleave(2, -1).repeat_interleave(2, -2)
-    captions = [c for prompt in prompts for c in (prompt, *[""] * (VIEWS - 1))]
-    return write_png(folder / "samples.png", tile(list(to_pixels(images)), captions, columns=VIEWS))
+def ring() -> Cameras:
+    """Where every object is seen from."""
+    return orbit(VIEWS, ELEVATION, start=START)
+
+
+def draw(prior: Prior, prompts: Sequence[str]) -> list[Tensor]:
+    """(VIEWS, 3, H, W) in [0, 1] of each prompt."""
+    return [
+        imagine(prior, prompt, VIEWS, 1, 0, STEPS, CFG, ETA, elevation=ELEVATION, start=START)[0] for prompt in prompts
+    ]
+
+
+def write_sheet(path: Path, prompts: Sequence[str], drawn: Sequence[Tensor]) -> Path:
+    """Two prompts a row, each over its first view."""
+    images = [view for views in drawn for view in to_pixels(views).repeat(2, 1).repeat(2, 2)]
+    captions = [caption for prompt in prompts for caption in (prompt, *[""] * (VIEWS - 1))]
+    return write_png(path, tile(images, captions, columns=2 * VIEWS))

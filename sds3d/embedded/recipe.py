@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from sds3d.config import apply, parse_sets
+from sds3d.errors import UserError, unknown
+
+STAGES = ("eigen", "detail")
+SHARES = ("decay", "drop", "picture", "ema")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,23 @@ RECIPES = {
     ),
     "tiny": Recipe(4096, 512, 256, 32, warmup=4, validate=8, checkpoint=8),
 }
+
+
+def changed(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """The recipe with ["eigen_lr=6e-4", ...] put in. UserError for unknown keys and impossible values."""
+    values = parse_sets(assignments)
+    names = [field.name for field in fields(recipe)]
+    for key in values:
+        if key not in names:
+            raise unknown("recipe setting", key, names)
+    made = apply(recipe, values)
+    for key in values:
+        value = getattr(made, key)
+        if key in SHARES and not 0 <= value <= 1:
+            raise UserError(f"{key} takes a share from 0 to 1, not {value:g}")
+        if key not in (*SHARES, "seed") and value <= 0:
+            raise UserError(f"{key} must be above 0, not {value:g}")
+    return made
 
 
 def learning_rate(step: int, total: int, recipe: Recipe, peak: float) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor
 from sds3d.embedded.conditions import Conditioned
 from sds3d.embedded.data import Corpus, backgrounds, draw_mirror, mirrored, over, premultiplied, references
 from sds3d.embedded.model import EigenDenoiser
-from sds3d.embedded.recipe import Recipe, learning_rate, steps_of
+from sds3d.embedded.recipe import STAGES, Recipe, learning_rate, steps_of
 from sds3d.embedded.rivals import PixelDenoiser
 from sds3d.files import replacing
 from sds3d.streams import stream
@@ -199,15 +199,16 @@ def train_stage(
     """
     size, total = getattr(recipe, f"{stage}_batch"), steps_of(recipe, stage)
     trainer = Trainer(net, ema, recipe, stage)
-    train_rows, held_rows = (Sampler(corpus, mask.nonzero()[:, 0]) for mask in (~corpus.heldout, corpus.heldout))
+    learnt = Sampler(corpus, (~corpus.heldout).nonzero()[:, 0])
+    held = Sampler(corpus, corpus.heldout.nonzero()[:, 0]) if corpus.heldout.any() else learnt
     checkpoint = folder / f"train_{stage}.pt"
-    step = first = restore(checkpoint, net, ema, trainer.optimizer)
+    step = first = restore(checkpoint, stage, net, ema, trainer.optimizer)
     losses: list[Tensor] = []
     started = time.time()
     last = step >= total
     while not last:
         generator = stream(recipe.seed, stage, step)
-        loss = LOSSES[stage](net, corpus, text, train_rows.draw(size, generator), recipe, generator)
+        loss = LOSSES[stage](net, corpus, text, learnt.draw(size, generator), recipe, generator)
         trainer.update(loss, step, total)
         step += 1
         losses.append(loss.detach())
@@ -218,9 +219,9 @@ def train_stage(
                 torch.save(state | {"step": step}, temporary)
         if step % recipe.validate == 0 or last:
             look = stream(recipe.seed, f"{stage} validation")
-            held = held_rows.draw(min(4 * size, 2048), look)
+            rows = held.draw(min(4 * size, 2048), look)
             with torch.no_grad():
-                validation = float(LOSSES[stage](ema, corpus, text, held, recipe, look))
+                validation = float(LOSSES[stage](ema, corpus, text, rows, recipe, look))
             yield {
                 "stage": stage,
                 "step": step,
@@ -233,21 +234,30 @@ def train_stage(
             losses.clear()
 
 
-def restore(checkpoint: Path, net: Conditioned, ema: Conditioned, optimizer: torch.optim.Optimizer) -> int:
-    """Load all that a checkpoint holds; the number of finished steps, 0 without one."""
+def restore(checkpoint: Path, stage: str, net: Conditioned, ema: Conditioned, optimizer: torch.optim.Optimizer) -> int:
+    """Load what the stage's checkpoint holds; the number of finished steps, 0 without one.
+
+    Of the detail stage's only its own part: the eigen stage may have been trained on since.
+    """
     if not checkpoint.is_file():
         return 0
     saved = torch.load(checkpoint, weights_only=True, map_location=net.mean.device)
-    net.load_state_dict(saved["net"])
-    ema.load_state_dict(saved["ema"])
+    for network, state in ((net, saved["net"]), (ema, saved["ema"])):
+        mine = {name: value for name, value in state.items() if stage != "detail" or name.startswith("detail.")}
+        network.load_state_dict({**network.state_dict(), **mine})
     optimizer.load_state_dict(saved["optimizer"])
     return int(saved["step"])
 
 
-def finished(folder: Path, recipe: Recipe, stage: str) -> bool:
-    """Has this stage's checkpoint seen all its images?"""
+def steps_done(folder: Path, stage: str) -> int:
+    """Steps of this stage's checkpoint, 0 without one."""
     path = folder / f"train_{stage}.pt"
-    return path.is_file() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps_of(recipe, stage)
+    return int(torch.load(path, weights_only=True, mmap=True)["step"]) if path.is_file() else 0
+
+
+def finished(folder: Path, recipe: Recipe, *stages: str) -> bool:
+    """Have the checkpoints of these stages, of all if none is named, seen all their images?"""
+    return all(steps_done(folder, stage) >= steps_of(recipe, stage) for stage in stages or STAGES)
 
 
 def build(components: dict[str, Tensor], kind: type[Kind], **size: Any) -> Kind:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sds3d.embedded.curve import lengthened
+
 CARD = """---
 license: cc-by-sa-4.0
 ---
@@ -61,17 +63,6 @@ def row(name: str, figures: dict[str, Any]) -> str:
     cells = ["-" if figures[k] is None else f"{figures[k]:.3g}" if isinstance(figures[k], float) else str(figures[k])
              for k in FIGURES]  # fmt: skip
     return f"| {' | '.join([name, *cells])} |"
-
-
-def lengthened(records: list[dict[str, Any]]) -> str:
-    """A sentence on runs that were continued with another number of pictures, which one command does not repeat."""
-    totals = [str(t) for t in dict.fromkeys(r["total"] for r in records)]
-    if len(totals) < 2:
-        return ""
-    return (
-        f" The length was changed on the way: {', then '.join(totals)} steps, so that the learning rate fell and rose "
-        "again; the command alone, run once, gives a like curve, not the same one."
-    )
 
 
 def write_card(config: dict[str, Any], parameters: int, out: Path) -> None:
