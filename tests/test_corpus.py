@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sds3d.cli.app import app
 from sds3d.embedded.corpus import names_glest, names_sweethome, names_zeroad
-from sds3d.embedded.corpus.attribution import attribution
+from sds3d.embedded.corpus.attribution import attribution, people
 from sds3d.embedded.corpus.balance import plan
 from sds3d.embedded.corpus.build import CHUNK, build_corpus
 from sds3d.embedded.corpus.captions import FRAMES, framed, plain_captions, variant_captions
@@ -26,6 +26,7 @@ from sds3d.embedded.corpus.procedural import GENERATORS
 from sds3d.embedded.corpus.render import LEAST_SYMMETRY, Job, other_colours, photograph, probe, symmetry
 from sds3d.embedded.corpus.shards import SHARD
 from sds3d.embedded.corpus.sheet import corpus_sheet
+from sds3d.embedded.corpus.supertuxkart import spdx
 from sds3d.embedded.corpus.variants import main_materials, normalise, recolour, rematerial
 from sds3d.errors import UserError
 from sds3d.render.mesh import Material, Soup, face_normals
@@ -247,6 +248,37 @@ def test_attribution_lists_authors_by_licence() -> None:
     record = {"id": "sweethome:chair1", "source": "sweethome", "licence": "CC-BY-3.0", "author": "Ann"}
     text = attribution([record], [{"name": "p", "version": "1", "sha256": "f"}])
     assert "CC-BY-3.0" in text and "- Ann: chair1" in text and "p 1 (Debian), sha256 f" in text
+    ours = [{"id": f"procedural:mug/{i}", "source": "procedural", "licence": "CC0-1.0", "author": "us"} for i in (1, 2)]
+    assert "- us: 2 objects\n" in attribution(ours, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("???? Ann Lee; Bo; Ann Lee <ann@lee.org>", "Ann Lee; Bo"),
+        ('Copyright 2015 Julian "XG" Sch <a@b.ch>; © 2009-2012, Cy', 'Julian "XG" Sch; Cy'),
+        ('"Jungle" <j@j.nl>; 3dModeling', "Jungle; 3dModeling"),
+        ("Dee <d@e.com | dee.art.com>", "Dee"),
+        ("", "unknown"),
+    ],
+)
+def test_credits_are_names_without_addresses_and_years(line: str, names: str) -> None:
+    assert people(line) == names
+
+
+@pytest.mark.parametrize(
+    ("said", "used"),
+    [
+        ("CC-BY-SA-4.0 and CC-BY-SA-3.0", "CC-BY-SA-4.0"),
+        ("CC-BY-SA-3.0 or CC-BY-3.0", "CC-BY-3.0"),
+        ("CC-BY-SA-3.0 or GPL-3", "CC-BY-SA-3.0"),
+        ("CC0 and GPL-3", None),
+        ("public-domain", "public-domain"),
+        ("GPL-3+", None),
+    ],
+)
+def test_licences_that_are_combined(said: str, used: str | None) -> None:
+    assert spdx(said) == used
 
 
 def test_unknown_source_is_a_user_error(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from sds3d.probe.ceiling import measure
 from sds3d.probe.judge import Probe, degrees, ranks
 from sds3d.probe.make import save_probe
 from sds3d.probe.model import ProbeNet, fit, mean_states
-from sds3d.probe.subjects import FEW, _of_noun, generate, generated
+from sds3d.probe.subjects import FEW, _of_noun, credits, generate, generated
 from sds3d.probe.train import Lesson, Recipe, caption_loss, fresh, learning_rate, lesson, train
 from sds3d.probe.words import aliases, find_colour, find_noun, find_nouns, related
 from sds3d.streams import stream
@@ -119,6 +119,13 @@ def test_ceiling_objects_are_not_learnt_from_unless_there_is_only_one() -> None:
         assert learnt and kept and not learnt & kept and not any(s.seen for s in chosen)
     (one, again) = _of_noun("xylophone", [entry(0)], set(), 7)
     assert not one.ceiling and again.ceiling and again.seen and one.entry is again.entry
+
+
+def test_whoever_made_a_model_is_named_once() -> None:
+    chosen = _of_noun("xylophone", [entry(0)], set(), 7) + [s for s in generated(7) if s.entry.noun == "mug"]
+    text = credits(chosen)
+    assert text.count("- me: xylophone0\n") == 1 and "- this project: 17 objects\n" in text
+    assert "sweethome3d-furniture" in text and "0ad-data" not in text
 
 
 def test_a_generated_noun_does_not_borrow() -> None:

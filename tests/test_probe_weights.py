@@ -60,6 +60,8 @@ def test_the_weights_are_small_and_say_where_they_are_from(probe: Probe) -> None
     assert sum(f.stat().st_size for f in WEIGHTS.iterdir()) <= 6 * 2**20
     card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
     assert "sds3d probe train" in card and "seed" in card and "none of the prior's" in card
+    makers = (WEIGHTS / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert "CC-BY-3.0" in makers and "Loopo" in makers and "@" not in makers and "??" not in makers
     assert len(probe.nouns) >= 300 and probe.colours[-1] == "none" and len(probe.colours) == 12
     assert set(probe.fronted) <= set(probe.nouns) and set(probe.shared) <= set(probe.nouns)
 

@@ -25,14 +25,15 @@ from sds3d.embedded.corpus.names import COLOURS
 from sds3d.embedded.corpus.render import Unusable, draw_variants, probe, shoot
 from sds3d.embedded.corpus.variants import normalise
 from sds3d.errors import UserError
-from sds3d.files import replacing
-from sds3d.probe.subjects import Subject, subjects
+from sds3d.files import replacing, write_bytes
+from sds3d.probe.subjects import Subject, credits, subjects
 from sds3d.render.mesh import Soup
 
 SIZE = 64
 STRETCH = 0.14  # a modelled object's height and width are scaled by up to this much
 PART = 64  # subjects in a file
 MOST_FACES = 250_000
+CREDITS = "ATTRIBUTION.md"
 COLOUR_NAMES = (*COLOURS, "none")
 _mine: list[Subject] = []  # a worker's subjects
 
@@ -162,6 +163,7 @@ def draw_album(
         for done, lost in enumerate(each(draw_part, tasks), 1):
             failed += lost
             yield done, total
+    write_bytes(out / CREDITS, credits(_mine).encode())
     manifest = {**recipe, "subjects": len(_mine), "parts": total, "not_drawn": failed}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 

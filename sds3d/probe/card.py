@@ -23,12 +23,13 @@ embedded prior and what is distilled from it. It takes no part in training, nor 
 - **Pictures**: all drawn for the probe (seed {seed}), with its own cameras, lights, backgrounds, recolours and
   materials; modelled objects are also stretched.
 - **Objects**: generated objects come from the same generators as the prior's, as other instances. Modelled objects are
-  those that the prior's corpus holds out or leaves out as too many of a noun. {n_shared} of {n_nouns} nouns have no
-  such object: for these the probe learnt from models that the prior learnt from too (`shared` in probe.json, below).
+  those that the prior's corpus, as the code named below builds it, holds out or leaves out as too many of a noun.
+  {n_shared} of {n_nouns} nouns have no such object: for these the probe learnt from models that the prior learnt from
+  too (`shared` in probe.json, below).
 - So it tells whether a sample looks like a *noun of this corpus*. It does not tell whether it looks like a photograph
   of that thing, and a prior that draws a shared noun from memory of its one model is not found out.
 
-Objects are from the sources named in the prior's ATTRIBUTION.md; parts are CC-BY-SA, so these weights are CC-BY-SA 4.0.
+Who made the objects is in ATTRIBUTION.md beside this file; parts are CC-BY-SA, so these weights are CC-BY-SA 4.0.
 
 ## Its ceiling
 Measured on the stored half-precision weights, on renders over white of objects that it never learnt from. R@k is the

@@ -15,7 +15,7 @@ from torch import Tensor
 from sds3d.embedded.corpus.names import ALSO, with_article
 from sds3d.errors import UserError
 from sds3d.files import replacing, write_bytes
-from sds3d.probe.album import COLOUR_NAMES, Pictures, draw_album, load_album
+from sds3d.probe.album import COLOUR_NAMES, CREDITS, Pictures, draw_album, load_album
 from sds3d.probe.card import write_card
 from sds3d.probe.ceiling import measure
 from sds3d.probe.judge import load_config, load_probe, sentences
@@ -74,6 +74,9 @@ def train_probe(
     drawn = (pictures.manifest["seed"], pictures.manifest.get("limit"))
     if drawn != (recipe.seed, limit):
         raise UserError(f"{album} was drawn with seed {drawn[0]}, limit {drawn[1]}: give these or another --album")
+    if not (album / CREDITS).is_file():
+        raise UserError(f"{album} does not say who made its models: remove it, and it is drawn anew with {CREDITS}")
+    write_bytes(out / CREDITS, (album / CREDITS).read_bytes())
     labels, words = make_lesson(pictures, work)
     net = fresh(recipe, labels, **size)
     curve = work / "curve.jsonl"

@@ -18,12 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
+from sds3d.embedded.corpus import fetch
+from sds3d.embedded.corpus.attribution import attribution
 from sds3d.embedded.corpus.captions import wordings
 from sds3d.embedded.corpus.catalogue import SOURCES, Entry, Loaded, catalogue, seed_of, unit_hash
 from sds3d.embedded.corpus.procedural import FRONTED, GENERATORS
 
 INSTANCES, CEILING_INSTANCES = 14, 3  # of each generator
 FEW, MOST = 3, 12  # modelled objects of a noun: below FEW, shared ones are added; above MOST, left out
+MADE = (
+    "The probe learnt from, or was measured on, modified works: the models below were stretched, some were recoloured\n"
+    "or re-clad, and they were rendered to small images. Some are CC-BY-SA, so the weights are CC-BY-SA 4.0. A few of\n"
+    "the models were too thin to be drawn."
+)
 MODELLED = tuple(s for s in SOURCES if s != "procedural")
 
 
@@ -87,6 +94,13 @@ def _of_noun(noun: str, entries: list[Entry], trained: set[str], seed: int) -> l
     if not kept and noun not in GENERATORS:
         subjects.append(Subject(pool[0], True, pool[0].key in trained, seen=True, views=6))
     return subjects
+
+
+def credits(chosen: list[Subject]) -> str:
+    """ATTRIBUTION.md of a probe that looked at these."""
+    entries = {s.entry.key: s.entry for s in chosen}.values()
+    records = [{"id": e.key, "source": e.source, "licence": e.licence, "author": e.author} for e in entries]
+    return attribution(records, fetch.table({e.source for e in entries}), MADE)
 
 
 def subjects(cache: Path, seed: int) -> list[Subject]:

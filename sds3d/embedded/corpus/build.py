@@ -70,11 +70,8 @@ def build_corpus(
     shutil.rmtree(work / "chunks")
     manifest = {
         "format": FORMAT, "code": source_digest(), "seed": seed, "views": views, "size": size, "sources": chosen,
-        "packages": [
-            {"name": p.name, "version": p.version, "sha256": p.sha256}
-            for source, p in fetch.PACKAGES.items() if source in chosen
-        ],
-        **summary, "rejected": dict(sorted(rejected.items())), "seconds": round(time.time() - started, 1),
+        "packages": fetch.table(chosen), **summary, "rejected": dict(sorted(rejected.items())),
+        "seconds": round(time.time() - started, 1),
     }  # fmt: skip
     write_attribution(work, manifest)
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,12 @@ PACKAGES: dict[str, Package] = {
         _under("/data/karts/", "/data/models/", "/data/library/", "/data/textures/"),
     ),
 }
+
+
+def table(sources: Iterable[str]) -> list[dict[str, str]]:
+    """Name, version and sha256 of the packages of these sources."""
+    pinned = [package for source, package in PACKAGES.items() if source in set(sources)]
+    return [{"name": p.name, "version": p.version, "sha256": p.sha256} for p in pinned]
 
 
 def sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ WITH = frozenset(
         "exercise bike", "folding chair", "fridge", "furnace", "garden hut", "gramophone", "helmet", "high chair",
         "locker", "mailbox", "microwave", "oven", "pinball machine", "radio", "range hood", "refrigerator", "shield",
         "snowman", "soccer goal", "speaker", "statue", "stereo system", "stove", "totem pole", "treadmill",
-        "washing machine", "wheelbarrow", "wheelchair",
+        "vest", "washing machine", "wheelbarrow", "wheelchair",
     ]
 )  # fmt: skip
 """Nouns that have a front, whatever their category."""
@@ -36,6 +36,7 @@ TURNS = {
     "supertuxkart:library/stklib_animalPig_a": 90,
     "supertuxkart:library/stklib_beachGuy_a": 180,
     "supertuxkart:library/stklib_gramophone_a": 180,
+    "supertuxkart:library/stklib_wilbertSecurity_a": 180,
     "supertuxkart:models/bomb": 180,
     "supertuxkart:models/chest": 180,
     "sweethome:Blend Swap CC-0#caballito": 90,

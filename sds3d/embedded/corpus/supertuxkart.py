@@ -19,7 +19,7 @@ from sds3d.render.mesh import Material, Soup, face_normals
 ALLOWED = {  # what the package's copyright file says -> SPDX, the freest first
     "CC0": "CC0-1.0",
     "CC0-1.0": "CC0-1.0",
-    "public-domain": "CC0-1.0",
+    "public-domain": "public-domain",
     "CC-BY-3.0": "CC-BY-3.0",
     "CC-BY-4.0": "CC-BY-4.0",
     "CC-BY-SA-3.0": "CC-BY-SA-3.0",
@@ -27,6 +27,14 @@ ALLOWED = {  # what the package's copyright file says -> SPDX, the freest first
 }
 STRICTNESS = list(dict.fromkeys(ALLOWED.values()))
 Placed = list[tuple[str, NDArray[np.float64]]]  # model files with their poses
+
+
+def spdx(said: str) -> str | None:
+    """The licence of what is under `said`; None if we may not use it. Where it says "or", the freest is chosen, where
+    it says "and", the strictest binds."""
+    choices = [[ALLOWED.get(one) for one in choice.split(" and ")] for choice in said.split(" or ")]
+    usable = [max((one for one in choice if one), key=STRICTNESS.index) for choice in choices if all(choice)]
+    return min(usable, key=STRICTNESS.index, default=None)
 
 
 class Karts:
@@ -89,11 +97,11 @@ class Karts:
         for path, _ in parts:
             textures = (self.texture_path(b.texture, posixpath.dirname(path)) for b in self.buffers(path))
             files |= {t for t in textures if t}
-        stanzas = [dep5.stanza_of(self.stanzas, f"data/{f}") for f in sorted(files)]
-        if any(s is None or s.licence not in ALLOWED for s in stanzas):
+        stanzas = [s for f in sorted(files) if (s := dep5.stanza_of(self.stanzas, f"data/{f}"))]
+        licences = [licence for s in stanzas if (licence := spdx(s.licence))]
+        if len(licences) < len(files):
             return None
-        licences = [ALLOWED[s.licence] for s in stanzas if s]
-        authors = dict.fromkeys(h for s in stanzas if s for h in s.holders)
+        authors = dict.fromkeys(h for s in stanzas for h in s.holders)
         return max(licences, key=STRICTNESS.index), "; ".join(authors)
 
     def load(self, key: str) -> Soup:
