@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union
 from sds3d.errors import UserError, unknown
 
 T = TypeVar("T")
+MAX_YAML, MAX_DEPTH = 1 << 17, 20  # bytes of a file, and how deep its values may nest
 TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
 
 
@@ -97,7 +99,7 @@ def _mismatch(value: Any, hint: Any, key: str) -> UserError:
     options = [o for o in typing.get_args(hint) if o is not type(None)]
     names = " or ".join(getattr(o, "__name__", str(o)) for o in options) or getattr(hint, "__name__", str(hint))
     kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(names, names)
-    return UserError(f"{key} takes {kind}, not {value!r}")
+    return UserError(f"{key} takes {kind}, not {reprlib.repr(value)}")
 
 
 def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -182,14 +184,35 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+        with open(path, "rb") as file:
+            text = file.read(MAX_YAML + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(text) > MAX_YAML:
+        raise UserError(f"{path} is larger than {MAX_YAML:,} bytes: settings are a few lines")
+    try:
+        _check_yaml(text, path)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:300]}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold settings as KEY: VALUE lines")
     return flatten({str(k): v for k, v in values.items()})
+
+
+def _check_yaml(text: bytes, path: Path) -> None:
+    """UserError for what may grow beyond measure, before anything is made of it: aliases and deep nesting."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"{path} repeats values by *name, which is not read: write them out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise UserError(f"{path} nests values more than {MAX_DEPTH} deep: settings are KEY: VALUE lines")
 
 
 def write_yaml(values: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ MEGABYTES = 700  # what the worst files together may take at any one time; MAX_B
 SECONDS = 10.0  # of processor time; most take milliseconds
 
 AXES = b"property float x\nproperty float y\nproperty float z\n"
+FACE = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 
 
 def textured() -> Gltf:
@@ -112,6 +113,16 @@ def large_accessor(count: int) -> bytes:
     return gltf.glb()
 
 
+def lists_head(order: str, rows: int = 30_000_000) -> bytes:
+    """A .ply with a table of lists that nobody wants before its vertices."""
+    head = f"ply\nformat {order} 1.0\nelement strip {rows}\nproperty list uchar uchar of\nelement vertex 3\n"
+    return head.encode() + AXES + b"element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+
+
+BESIDE = {  # what some of the worst files name
+    "_notes.mtl": b"".join(b"newmtl %d\nmap_Kd %d.png\n" % (k, k) for k in range(9_000)),
+    "_last.mtl": b"newmtl x\n" + b"".join(b"Kd 1 0 0\nmap_Kd %d.png\n" % k for k in range(200_000)),
+}
 WORST: dict[str, tuple[bytes, str]] = {  # file: content, what its line must say
     "faces.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 10_000_000, "10,000,000 faces, at most"),
     "corners.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf " + b"1 2 3 " * 300_000 + b"\n", "bytes in one line"),
@@ -133,7 +144,8 @@ WORST: dict[str, tuple[bytes, str]] = {  # file: content, what its line must say
         b"property list uchar int vertex_indices\nend_header\n" + b"1 \n" * 300_000,
         "no number where 900,000",
     ),
-    "bomb.spz": (zeros_gzipped(spz_head(10), 50_000), "single point"),
+    "bomb.spz": (zeros_gzipped(spz_head(10), 50_000), "more in it than the 10 Gaussians"),
+    "many.spz": (zeros_gzipped(spz_head(3_900_000), 20_000), "more in it than the 3,900,000 Gaussians"),
     "short.spz": (zeros_gzipped(spz_head(4_000_000, 3), 1), "ends early"),
     "count.spz": (gzip.compress(spz_head(2**32 - 1)), "4,294,967,295 Gaussians, at most"),
     "zeros.spz": (zeros_gzipped(b"", 50_000), "no .spz"),
@@ -143,6 +155,25 @@ WORST: dict[str, tuple[bytes, str]] = {  # file: content, what its line must say
     "aliases.glb": (aliased(30), "numbers, at most"),
     "instances.glb": (instanced(50_000), "faces, at most"),
     "tints.glb": (tinted_often(2000), "pixels in its materials together"),
+    "chunks.glb": (
+        b"glTF" + struct.pack("<II", 2, 12 + 8 * 100_000) + b"".join(struct.pack("<II", 0, k) for k in range(100_000)),
+        "more than 64 chunks",
+    ),
+    "lists.ply": (
+        lists_head("binary_little_endian") + b"\1\0" + bytes(1_000),
+        "30,000,000 rows of 'strip', at most 10,000,000",
+    ),
+    "uneven.ply": (
+        lists_head("binary_little_endian", 9_000_000) + b"\1\0" + bytes(9_000_000),
+        "9,000,000 lists of different lengths in 'strip', at most 4,000,000",
+    ),
+    "text.ply": (lists_head("ascii") + b"0\n" * 1_000, "30,000,000 rows of 'strip', at most 10,000,000"),
+    "blank.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n" + b"\n" * 21_000_000, "21,000,004 lines of text, at most"),
+    "same.obj": (b"mtllib none.mtl\n" * 300_000 + FACE, ""),
+    "libraries.obj": (b"".join(b"mtllib %d.mtl\n" % k for k in range(100_000)) + FACE, "material libraries, at most"),
+    "notes.obj": (b"mtllib _notes.mtl\n" + FACE, "names more than 1,000 files"),
+    "last.obj": (b"mtllib _last.mtl\n" + FACE, ""),
+    "corners.stl": (b"solid x\nfacet\n" + b"vertex 1 1 1\n" * 4_000_000 + b"endfacet\n", "3 corners for each"),
     "values.gltf": (b'{"asset":{"version":"2.0"},"x":[' + b"[]," * 3_000_000 + b"[]]}", "JSON values, at most"),
     "deep.gltf": (b'{"asset":{"version":"2.0"},"x":' + b"[" * 500_000 + b"]" * 500_000 + b"}", "not readable JSON"),
     "picture.gltf": (with_picture(data_uri(png_header(60_000, 60_000), "image/png")), "picture of more than"),
@@ -156,6 +187,8 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worst") / "assets"
     folder.mkdir()
     for name, (content, _) in WORST.items():
+        (folder / name).write_bytes(content)
+    for name, content in BESIDE.items():
         (folder / name).write_bytes(content)
     with open(folder / "faces.stl", "wb") as file:  # 500 MB of holes
         file.write(bytes(80) + struct.pack("<I", 10_000_000))
@@ -255,6 +288,7 @@ def test_no_file_may_be_named_outside_the_folder(tmp_path):
         (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -9 2 3\n", "names vertex"),
         (b"v 0 0 0\nv 1 x 0\nv 0 1 0\nf 1 2 3\n", "no number"),
         (b"v 5 5 5\nv 5 5 5\nv 5 5 5\nf 1 2 3\n", "single point"),
+        (b"v 0 0 0\nv .3 .1 .7\nv .6 .2 1.4\nf 1 2 3\n", "has no surface"),
         (b"v 0 0 0\n", "holds no faces"),
         (b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\n", "ends early"),
         (b"\x1f\x8bgarbage", "broken|no .spz"),

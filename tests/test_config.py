@@ -120,6 +120,27 @@ def test_broken_yaml_is_a_user_error(tmp_path: Path, text: str) -> None:
         config.read_yaml(tmp_path / "x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{k: *a{i - 1}, l: *a{i - 1}}}\n" for i in range(1, 60)),
+            "repeats",
+        ),
+        ("a: &a [1, 2]\nb: {<<: *a}\n", "repeats values by"),
+        ("a: " + "[" * 100_000, "nests values"),
+        ("a: " + "9" * 5000, "not readable YAML"),
+        ("a: 2001-99-99", "not readable YAML"),
+        ("# " + "x" * 200_000, "larger than"),
+    ],
+)
+def test_yaml_that_would_grow_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=words) as raised:
+        config.read_yaml(tmp_path / "x.yaml")
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
+
+
 def test_set_assignments() -> None:
     assert config.parse_sets(["a.b=c", "d = e=f"]) == {"a.b": "c", "d": "e=f"}
     for bad in ("a.b", "=1"):

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_BYTES, MAX_JSON_VALUES, MAX_NUMBERS, Broken, at_most, vertices_within
+from sds3d.assets.limits import (
+    MAX_BYTES,
+    MAX_CHUNKS,
+    MAX_JSON_VALUES,
+    MAX_NUMBERS,
+    Broken,
+    at_most,
+    vertices_within,
+)
 from sds3d.assets.source import Data, Source
 
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -143,12 +151,16 @@ def split(data: Data) -> tuple[bytes, bytes | None]:
         raise Broken(f"ends early: {len(data):,} of its {length:,} bytes are there")
     chunks: dict[bytes, bytes] = {}
     at = 12
-    while at + 8 <= length:
+    for _ in range(MAX_CHUNKS):
+        if at + 8 > length:
+            break
         size, kind = struct.unpack_from("<I4s", data, at)
         if at + 8 + size > length:
             raise Broken("ends early: a chunk is cut off")
         chunks.setdefault(kind, data[at + 8 : at + 8 + size])
         at += 8 + size + (-size % 4)
+    else:
+        raise Broken(f"has more than {MAX_CHUNKS} chunks: two are usual")
     if b"JSON" not in chunks:
         raise Broken("has no JSON chunk")
     return chunks[b"JSON"], chunks.get(b"BIN\0")

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from sds3d.assets.gltf_document import Document, whole
 from sds3d.assets.limits import MAX_MATERIALS, Broken, at_most
-from sds3d.assets.mesh import WHITE, Bytes, Doubles, Paint, encoded
+from sds3d.assets.mesh import BOTH_SIDES, METAL, OTHER_MAPS, WHITE, Bytes, Doubles, Paint, encoded
 from sds3d.assets.pictures import open_picture
 
 CLAMPED, MIRRORED = 33071, 33648  # wrap modes of a sampler; any other repeats
-OTHER_MAPS = ("normalTexture", "occlusionTexture", "emissiveTexture")
+MAPS = ("normalTexture", "occlusionTexture", "emissiveTexture")
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,12 @@ class Paints:
         glossy = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
         factor = rough.get("baseColorFactor", (1, 1, 1, 1)) if glossy is None else glossy.get("diffuseFactor", (1,) * 4)
         info = rough.get("baseColorTexture") if glossy is None else glossy.get("diffuseTexture")
-        if "metallicRoughnessTexture" in rough or any(name in material for name in OTHER_MAPS):
-            self.document.source.note("textures other than the base colour")
+        if "metallicRoughnessTexture" in rough or any(name in material for name in MAPS):
+            self.document.source.note(OTHER_MAPS)
+        if glossy is None and rough.get("metallicFactor", 1) != 0:
+            self.document.source.note(METAL)
+        if material.get("doubleSided"):
+            self.document.source.note(BOTH_SIDES)
         linear = np.array(factor, np.float64).clip(0, 1)
         if linear.shape != (4,) or not np.isfinite(linear).all():
             raise Broken("has a base colour that is not four numbers")

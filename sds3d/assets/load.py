@@ -15,7 +15,7 @@ from sds3d.assets import merge, splats
 from sds3d.assets.gaussians import Gaussians
 from sds3d.assets.gltf import read_gltf
 from sds3d.assets.limits import Broken
-from sds3d.assets.mesh import LoadedMesh, Part
+from sds3d.assets.mesh import TRANSPARENCY, LoadedMesh, Part, see_through
 from sds3d.assets.obj import read_obj
 from sds3d.assets.placement import Matrix, orientation
 from sds3d.assets.ply import is_splats, read_ply
@@ -51,7 +51,10 @@ def load_asset(path: Path | str, up: str | None = None, front: str | None = None
         kind = kind_of(source)
         axes = _axes(path, kind, up, front)
         if kind in MESHES:
-            return merge.assemble(MESHES[kind](source), axes, source.notes, kind not in SAY_UP)
+            parts = MESHES[kind](source)
+            if see_through(parts):
+                source.note(TRANSPARENCY)
+            return merge.assemble(parts, axes, source.notes, kind not in SAY_UP)
         return splats.assemble(SPLATS[kind](source), axes, source.notes, kind not in SAY_UP)
 
 

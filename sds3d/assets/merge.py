@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sds3d.assets.atlas import Cell, pack
 from sds3d.assets.limits import Broken, faces_within, vertices_within
@@ -34,6 +35,7 @@ from sds3d.assets.placement import Matrix, Placement, enclosing
 
 MAX_TILES = 4  # repeats of a texture along each axis
 FARTHEST = 1e5  # tiles from the first one
+LEAST_AREA = 1e-9  # in the unit ball
 SLACK = 1e-4  # of a tile, that rounding may leave outside
 
 
@@ -50,6 +52,8 @@ def assemble(parts: Sequence[Part], axes: Matrix, notes: Sequence[str] = (), own
     parts, texture = paint(parts)
     upright = np.concatenate([part.vertices for part in parts]) @ axes
     centre, radius = enclosing(upright)
+    if not sum(_area((part.vertices @ axes - centre) / radius, part.faces) for part in parts) > LEAST_AREA:
+        raise Broken("has no surface: its faces are lines and points")
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, offsets, strict=False)])
     normals = np.concatenate([_normals(part) for part in parts]) @ axes
@@ -63,6 +67,11 @@ def assemble(parts: Sequence[Part], axes: Matrix, notes: Sequence[str] = (), own
         Placement(centre, radius, mesh_axes=axes, upright_axes=np.eye(3) if own_axes else axes),
         tuple(notes),
     )
+
+
+def _area(vertices: Doubles, faces: NDArray[np.integer]) -> float:
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
 
 
 def checked(part: Part) -> Part:

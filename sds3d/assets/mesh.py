@@ -29,6 +29,9 @@ class Paint:
 
 
 WHITE = Paint((1.0, 1.0, 1.0, 1.0))
+# What some files have and the loaded mesh, or what is made of it, has not; Source.note says so.
+TRANSPARENCY, BOTH_SIDES, METAL = "transparency", "faces seen from both sides", "metal"
+OTHER_MAPS = "textures other than the base colour"
 
 
 @dataclass
@@ -119,6 +122,16 @@ def tinted(texture: Bytes, rgba: Sequence[float]) -> Bytes:
     table = [encoded(decoded(ramp) * decoded(np.array(c))) for c in rgba[:3]] + [ramp * rgba[3]]
     lut = (np.stack(table, -1).clip(0, 1) * 255).round().astype(np.uint8)
     return np.stack([lut[texture[..., i], i] for i in range(4)], -1)
+
+
+def see_through(parts: Sequence[Part]) -> bool:
+    """Whether any alpha of the parts' paints, textures or vertices is less than 1."""
+    textures = {id(part.paint.texture): part.paint.texture for part in parts if part.paint.texture is not None}
+    return (
+        any(part.paint.rgba[3] < 1 for part in parts)
+        or any(bool((texture[..., 3] < 255).any()) for texture in textures.values())
+        or any(bool((part.colors[:, 3] < 1).any()) for part in parts if part.colors is not None)
+    )
 
 
 def decoded(srgb: Doubles) -> Doubles:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_MATERIALS, MAX_VERTICES, Broken, at_most, faces_within, vertices_within
+from sds3d.assets.limits import (
+    MAX_LIBRARIES,
+    MAX_MATERIALS,
+    MAX_VERTICES,
+    Broken,
+    at_most,
+    faces_within,
+    vertices_within,
+)
 from sds3d.assets.mesh import WHITE, Bytes, Doubles, Paint, Part
 from sds3d.assets.pictures import open_picture
 from sds3d.assets.source import Source
-from sds3d.assets.text import lines, numbers
+from sds3d.assets.text import numbers
 
 DARK = 0.35  # a Kd below this under a texture is an exporter's zero, not a tint
 
@@ -49,8 +58,9 @@ def read_obj(source: Source) -> list[Part]:
     corners, sizes, owners = bytearray(), array("I"), array("I")  # three indices a corner; per face: corners, material
     materials: dict[str, int] = {}
     paints: dict[str, Paint] = {}
+    libraries: set[str] = set()
     current, triangles = 0, 0
-    for line in lines(text):
+    for line in source.lines(text):
         words = line.split()
         key = words[0] if words else b""
         if key in (b"v", b"vt", b"vn"):
@@ -58,7 +68,7 @@ def read_obj(source: Source) -> list[Part]:
             if key == b"v" and len(words) >= 7:
                 columns[b"rgb"].add(words[3:])
         elif key == b"f":
-            triangles = faces_within(triangles + max(len(words) - 3, 0))
+            triangles = faces_within(triangles + max(len(words) - 3, 1))
             corners += face_text(words[1:], [columns[k].count for k in (b"v", b"vt", b"vn")]) + b" "
             sizes.append(len(words) - 1)
             owners.append(current)
@@ -66,8 +76,10 @@ def read_obj(source: Source) -> list[Part]:
             name = _name(line)
             current = materials.setdefault(name, len(materials) + 1)
             at_most(current, MAX_MATERIALS, "materials")
-        elif key == b"mtllib":
-            _add_library(source, _name(line), paints)
+        elif key == b"mtllib" and (name := _name(line)) not in libraries:
+            libraries.add(name)
+            at_most(len(libraries), MAX_LIBRARIES, "material libraries")
+            _add_library(source, name, paints)
     if not sizes:
         raise Broken("holds no faces" if columns[b"v"].count else "is no mesh: it has no vertices")
     index = numbers(corners, 3 * sum(sizes)).reshape(-1, 3).astype(np.int64)
@@ -154,27 +166,37 @@ def plain(name: str) -> str:
 
 def read_mtl(source: Source, data: bytes) -> dict[str, Paint]:
     """Paints by name. Kd is taken as sRGB, as most programs write it; a dark one under a texture as white."""
-    paints: dict[str, Paint] = {}
     pictures: dict[str, Bytes | None] = {}
-    name, kd, opacity, texture = "", [0.8, 0.8, 0.8], 1.0, None
-    for line in [*lines(data), b"newmtl"]:
-        words = line.split()
+    return {name: _paint(source, said, pictures) for name, said in _materials(source, data)}
+
+
+def _materials(source: Source, data: bytes) -> Iterator[tuple[str, dict[bytes, bytes]]]:
+    """Every material's name, and the last of its lines of each kind."""
+    name, said, count = "", dict[bytes, bytes](), 0
+    for line in source.lines(data):
+        words = line.split(None, 1)
         key = words[0].lower() if words else b""
         if key == b"newmtl":
-            rgb = [1.0] * 3 if texture is not None and max(kd) < DARK else kd
-            paints[name] = Paint((*rgb, opacity), texture)
-            at_most(len(paints), MAX_MATERIALS, "materials")
-            name, kd, opacity, texture = _name(line), [0.8, 0.8, 0.8], 1.0, None
-        elif key == b"kd" and len(words) >= 4:
-            kd = numbers(b" ".join(words[1:4]), 3).clip(0, 1).tolist()
-        elif key == b"d":
-            opacity = float(numbers(words[-1], 1).clip(0, 1)[0])
-        elif key == b"map_kd":
-            file = picture_name(_name(line))
-            if file not in pictures:
-                pictures[file] = _picture(source, file)
-            texture = pictures[file]
-    return paints
+            yield name, said
+            count = at_most(count + 1, MAX_MATERIALS, "materials")
+            name, said = _name(line), {}
+        elif key in (b"kd", b"d", b"map_kd"):
+            said[key] = line
+    yield name, said
+
+
+def _paint(source: Source, said: dict[bytes, bytes], pictures: dict[str, Bytes | None]) -> Paint:
+    kd, opacity, texture = [0.8, 0.8, 0.8], 1.0, None
+    if len(words := said.get(b"kd", b"").split()) >= 4:
+        kd = numbers(b" ".join(words[1:4]), 3).clip(0, 1).tolist()
+    if b"d" in said:
+        opacity = float(numbers(said[b"d"].split()[-1], 1).clip(0, 1)[0])
+    if b"map_kd" in said:
+        file = picture_name(_name(said[b"map_kd"]))
+        if file not in pictures:
+            pictures[file] = _picture(source, file)
+        texture = pictures[file]
+    return Paint((*([1.0] * 3 if texture is not None and max(kd) < DARK else kd), opacity), texture)
 
 
 def picture_name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sds3d.assets.limits import MAX_BYTES, MAX_HEADER, MAX_SPLATS, MAX_VERTICES, Broken, at_most
+from sds3d.assets.limits import MAX_BYTES, MAX_HEADER, MAX_LISTS, MAX_ROWS, Broken, at_most
 from sds3d.assets.source import Data
 from sds3d.assets.text import lines, numbers
 
@@ -81,18 +82,24 @@ def read_tables(data: Data, header: Header, wanted: tuple[str, ...]) -> dict[str
     for element in header.elements:
         if set(wanted) <= set(tables):
             break
-        table = reader.table(element)
         if element.name in wanted:
-            tables[element.name] = table
+            tables[element.name] = reader.table(element)
+        else:
+            reader.skip(element)
     return tables
 
 
 class _Binary:
     def __init__(self, data: Data, at: int, order: str) -> None:
         self.data, self.at, self.order = data, at, order
+        self.rows_left, self.lists_left = MAX_ROWS, MAX_LISTS
+
+    def skip(self, element: Element) -> None:
+        self.table(element)
 
     def table(self, element: Element) -> NDArray[Any]:
         if element.lengths:
+            self.rows_left -= at_most(element.count, self.rows_left, f"rows of {element.name!r}")
             same = self._even(element)
             return self._uneven(element) if same is None else same
         kind = np.dtype([(name, self.order + code) for name, code in element.columns.items()])
@@ -132,51 +139,64 @@ class _Binary:
 
     def _uneven(self, element: Element) -> NDArray[Any]:
         """Row by row. Only the first list is kept; the other columns are passed over."""
-        rows: list[list[int]] = []
+        steps, tail = self._steps(element)
+        lists = element.count * len(steps)
+        self.lists_left -= at_most(lists, self.lists_left, f"lists of different lengths in {element.name!r}")
         kept = next(iter(element.lengths))
-        kinds = [
-            (name, np.dtype(self.order + code), np.dtype(self.order + element.lengths.get(name, "u1")))
-            for name, code in element.columns.items()
-        ]
-        self._room(element, element.count)
+        data, at, items, sizes = self.data, self.at, bytearray(), array("I")
+        order: Any = "little" if self.order == "<" else "big"
         for _ in range(element.count):
-            for name, kind, length_kind in kinds:
-                count = 1
-                if name in element.lengths:
-                    self._room(element, length_kind.itemsize)
-                    count = int.from_bytes(self._take(length_kind.itemsize), "little" if self.order == "<" else "big")
+            for k, (before, width, item) in enumerate(steps):
+                at += before + width
+                count = int.from_bytes(data[at - width : at], order)  # 0 behind the end
+                if count > MAX_HEADER:
                     at_most(count, MAX_HEADER, "corners in a face")
-                self._room(element, count * kind.itemsize)
-                raw = self._take(count * kind.itemsize)
-                if name == kept:
-                    rows.append(np.frombuffer(raw, kind).tolist())
-        return padded(kept, rows)
+                if k == 0:
+                    items += data[at : at + count * item]
+                    sizes.append(count)
+                at += count * item
+            at += tail
+            if at > len(data):
+                self._room(element, at - self.at)
+        self.at = at
+        return padded(kept, np.frombuffer(items, self.order + element.columns[kept]), sizes)
 
-    def _take(self, size: int) -> bytes:
-        self.at += size
-        return self.data[self.at - size : self.at]
+    def _steps(self, element: Element) -> tuple[list[tuple[int, int, int]], int]:
+        """For every list of a row: bytes of the numbers before it, of its length, of an item; and the bytes after the
+        last one."""
+        steps, before = [], 0
+        for name, code in element.columns.items():
+            size = np.dtype(code).itemsize
+            if name in element.lengths:
+                steps.append((before, np.dtype(element.lengths[name]).itemsize, size))
+                before = 0
+            else:
+                before += size
+        return steps, before
 
 
 class _Text:
     """Tables of a text file: one row a line."""
 
     def __init__(self, data: bytes) -> None:
-        self.lines = lines(data)
+        self.lines, self.rows_left = lines(data), MAX_ROWS
 
     def _rows(self, element: Element) -> Iterator[bytes]:
         """The element's lines; Broken if there are fewer."""
+        self.rows_left -= at_most(element.count, self.rows_left, f"rows of {element.name!r}")
         for row in range(element.count):
             line = next(self.lines, None)
             if line is None:
                 raise Broken(f"ends early: {row:,} of {element.count:,} x {element.name} are there")
             yield line
 
+    def skip(self, element: Element) -> None:
+        for _ in self._rows(element):
+            pass
+
     def table(self, element: Element) -> NDArray[Any]:
-        at_most(element.count, MAX_SPLATS + MAX_VERTICES, element.name)
         if element.lengths:
-            return padded(
-                next(iter(element.lengths)), [_first_list(element, line.split()) for line in self._rows(element)]
-            )
+            return self._lists(element)
         width = len(element.columns)
         text = bytearray()
         for line in self._rows(element):
@@ -187,21 +207,26 @@ class _Text:
             table[name] = values[:, i]
         return table
 
+    def _lists(self, element: Element) -> NDArray[Any]:
+        """The first list of every row; what stands before it are single numbers."""
+        name = next(iter(element.lengths))
+        at = list(element.columns).index(name)
+        text, sizes = bytearray(), array("I")
+        for line in self._rows(element):
+            words = line.split()
+            count = int(words[at])
+            if not 0 <= count <= len(words) - at - 1:
+                raise Broken("ends early: a face is cut off")
+            text += b" ".join(words[at + 1 : at + 1 + count]) + b" "
+            sizes.append(count)
+        return padded(name, numbers(text, sum(sizes)), sizes)
 
-def _first_list(element: Element, words: list[bytes]) -> list[int]:
-    """The items of the row's first list; what stands before it are single numbers."""
-    at = list(element.columns).index(next(iter(element.lengths)))
-    count = int(words[at])
-    if not 0 <= count <= len(words) - at - 1:
-        raise Broken("ends early: a face is cut off")
-    return [int(word) for word in words[at + 1 : at + 1 + count]]
 
-
-def padded(name: str, rows: list[list[int]]) -> NDArray[Any]:
-    """Rows of different lengths as one column, -1 where a row has ended."""
-    longest = max(map(len, rows), default=0)
-    at_most(longest * len(rows) * 8, MAX_BYTES, "bytes of faces", "split the largest faces")
-    table = np.full(len(rows), -1, [(name, "<i8", (longest,))])
-    for row, values in zip(table[name], rows, strict=True):
-        row[: len(values)] = values
+def padded(name: str, items: NDArray[Any], sizes: array[int]) -> NDArray[Any]:
+    """Lists that lie end to end in `items` as one column, -1 where one has ended."""
+    lengths = np.array(sizes, np.int64)
+    longest = int(lengths.max(initial=0))
+    at_most(longest * len(lengths) * 8, MAX_BYTES, "bytes of faces", "split the largest faces")
+    table = np.full(len(lengths), -1, [(name, "<i8", (longest,))])
+    table[name][np.arange(longest) < lengths[:, None]] = items.astype(np.int64)
     return table

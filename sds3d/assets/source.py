@@ -12,7 +12,16 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from sds3d.assets.limits import MAX_BYTES, MAX_PIXELS_TOGETHER, Broken, at_most
+from sds3d.assets.limits import (
+    MAX_BYTES,
+    MAX_FILES,
+    MAX_LINES,
+    MAX_NOTES,
+    MAX_PIXELS_TOGETHER,
+    Broken,
+    at_most,
+)
+from sds3d.assets.text import lines
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")  # http:, file:, and the C: of Windows
 Data = bytes | mmap.mmap  # a mapped file takes no memory of its own until something is made of it
@@ -24,17 +33,34 @@ class Source:
 
     path: Path
     data: Data
-    notes: list[str] = field(default_factory=list)  # what the file has and the asset has not, for the user
     bytes_left: int = MAX_BYTES
     pixels_left: int = MAX_PIXELS_TOGETHER
+    lines_left: int = MAX_LINES
+    files_left: int = MAX_FILES
+    _notes: dict[str, None] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+        """Remember something that the file has and the asset has not, for the user."""
+        self._notes[text] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted first, and how much more there is."""
+        notes = list(self._notes)
+        more = len(notes) - MAX_NOTES
+        return tuple(notes) if more <= 0 else (*notes[:MAX_NOTES], f"and {more:,} more")
+
+    def lines(self, data: bytes) -> Iterator[bytes]:
+        """The lines of a text of this asset."""
+        self.lines_left -= at_most(data.count(b"\n"), self.lines_left, "lines of text")
+        return lines(data)
 
     def beside(self, name: str) -> bytes:
         """The file that the asset names, which must lie in the asset's own folder or below it. Raises Broken for any
         other place (addresses, absolute paths, `..`, links that lead out) and FileNotFoundError where none is."""
+        if not self.files_left:
+            raise Broken(f"names more than {MAX_FILES:,} files: put its pictures together")
+        self.files_left -= 1
         path = inside(self.path.parent, name)
         with open_regular(path, self.bytes_left) as (file, size):
             data = file.read(size)

@@ -73,6 +73,8 @@ def _gzip_columns(data: Data) -> tuple[Layout, list[NDArray[np.uint8]]]:
     layout = _layout(unpacker.decompress(data, HEADER.size), (2, 3))
     wanted = layout.number * sum(layout.widths)
     body = unpacker.decompress(unpacker.unconsumed_tail, wanted) if wanted else b""
+    if unpacker.decompress(unpacker.unconsumed_tail, 1):
+        raise Broken(f"has more in it than the {layout.number:,} Gaussians of its header")
     starts = np.cumsum([0, *layout.widths]) * layout.number
     return layout, [_column(layout, k, body[starts[k] : starts[k + 1]]) for k in range(len(layout.widths))]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import islice
 
 import numpy as np
 
 from sds3d.assets.limits import Broken, faces_within
 from sds3d.assets.mesh import Part
 from sds3d.assets.source import Data, Source
+from sds3d.assets.text import numbers
 
 RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 HEAD = 84
@@ -26,9 +28,13 @@ def read_stl(source: Source) -> list[Part]:
     data, start = source.data, source.data[:4096]
     if start.lstrip()[:5].lower() == b"solid" and not is_binary(data) and b"facet" in start:
         count = faces_within(data[:].count(b"endfacet"))
-        corners = np.array(CORNER.findall(data), np.float64).reshape(-1, 3)
-        if len(corners) != 3 * count:
-            raise Broken(f"ends early: {len(corners):,} corners for {count:,} facets")
+        text = bytearray()
+        for found in islice(CORNER.finditer(data), 3 * count + 1):
+            text += b"%b %b %b " % found.groups()
+        try:
+            corners = numbers(text, 9 * count).reshape(-1, 3)
+        except Broken:
+            raise Broken(f"ends early, or has not 3 corners for each of its {count:,} facets") from None
     else:
         if len(data) < HEAD:
             raise Broken("ends early: it is shorter than the header of an .stl")

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from sds3d.assets.limits import MAX_LINE, Broken, at_most
 
+BLOCK = 1 << 24  # bytes of a text that are looked at together
+
 
 def numbers(text: bytes | bytearray, count: int) -> NDArray[np.float64]:
     """The `count` numbers of a text, separated by blanks or line ends. Raises Broken if it has more, fewer, or
@@ -28,8 +30,12 @@ def numbers(text: bytes | bytearray, count: int) -> NDArray[np.float64]:
 
 def words(text: bytes | bytearray) -> int:
     """How many words a text has, blanks and control characters between them."""
-    ink = np.frombuffer(text, np.uint8) > 32
-    return int((ink[1:] & ~ink[:-1]).sum()) + int(ink[:1].sum())
+    count, inside = 0, False
+    for start in range(0, len(text), BLOCK):
+        ink = np.frombuffer(text, np.uint8, min(BLOCK, len(text) - start), start) > 32
+        count += int((ink[1:] & ~ink[:-1]).sum()) + bool(ink[0] and not inside)
+        inside = bool(ink[-1])
+    return count
 
 
 def lines(data: bytes) -> Iterator[bytes]:
