@@ -54,6 +54,8 @@ def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012)
     return Schedule(torch.cumprod(1 - betas, 0))
 
 
+LEAST = 0.1  # share of the noise levels' way that the weakest run counts as
+
 # w(t) by name, from alpha_t and sigma_t (OBJECTIVES 3.4). In the x0 form, w (e - n) = (w / lambda) (x - x0).
 WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sds": lambda a, s: s**2,
@@ -101,6 +103,17 @@ class Times:
         low, high = min(self.lo_end, top), min(self.hi_end, top)
         return replace(self, hi=top, lo_end=low, hi_end=high, levels=tuple(min(v, top) for v in self.levels))
 
+    def share(self, strength: float) -> float:
+        """How much of the way from the first noise level to the last is left at `strength`, in log(sigma / alpha) of
+        the cosine schedule, in which the probability-flow ODE moves evenly (dx = (x - x0) d log lambda); at least
+        LEAST, also of a policy that stays where it is."""
+
+        def way(time: Times) -> float:
+            return _log_lambda(time.band(0.0)[1]) - _log_lambda(time.band(1.0)[0])
+
+        whole = way(self)
+        return max(way(self.weakened(strength)) / whole, LEAST) if whole > 0 else max(strength, LEAST)
+
     def band(self, progress: float) -> tuple[float, float]:
         """The policy's (low, high) at `progress` in [0, 1], as shares of T."""
         return TIME_POLICIES[self.policy](min(progress / self.anneal, 1.0), self)
@@ -130,9 +143,14 @@ def _sqrt(p: float, time: Times) -> tuple[float, float]:
 def _flow(p: float, time: Times) -> tuple[float, float]:
     """tan(pi t / 2) falls geometrically from hi to lo: it is sigma / alpha of the cosine schedule, so every step takes
     the same share of the way along the probability-flow ODE (dx = (x - x0) d log lambda)."""
-    ends = [math.log(math.tan(math.pi / 2 * min(t, 1 - 1e-3))) for t in (max(time.hi, 1e-3), max(time.lo, 1e-3))]
+    ends = _log_lambda(time.hi), _log_lambda(time.lo)
     level = 2 / math.pi * math.atan(math.exp(ends[0] + (ends[1] - ends[0]) * p))
     return level, level
+
+
+def _log_lambda(level: float) -> float:
+    """log(sigma / alpha) of the cosine schedule at a share of T."""
+    return math.log(math.tan(math.pi / 2 * min(max(level, 1e-3), 1 - 1e-3)))
 
 
 def _two_stage(p: float, time: Times) -> tuple[float, float]:

@@ -12,6 +12,8 @@ import torch
 import trimesh
 
 from sds3d.camera import orbit
+from sds3d.engine.optim import Optimizers
+from sds3d.engine.settings import Settings, TimeSettings
 from sds3d.errors import UserError
 from sds3d.export.mesh import Mesh, topology
 from sds3d.export.own import own_surface
@@ -20,10 +22,11 @@ from sds3d.scenes import SCENES
 from sds3d.scenes.mesh import MeshConfig, MeshScene, sign_entropy
 from sds3d.scenes.mesh_color import ColorConfig, HashedConfig, VoxelConfig
 from sds3d.scenes.tetra import EDGES, Lattice, place
-from sds3d.scenes.thin import thin_inside
+from sds3d.scenes.thin import thin_inside, within
 from sds3d.streams import stream
 
 CPU = torch.device("cpu")
+FLOW = TimeSettings("flow", hi=0.99, lo=0.2)
 
 
 def scene(**changes: Any) -> MeshScene:
@@ -123,7 +126,10 @@ def test_a_mesh_comes_in_and_goes_out_the_same() -> None:
     mine, mesh = scene(resolution=40), box()
     mine.start_from(mesh.triangles.astype(np.float32), red_right(mesh.triangles))
     surface = own_surface(mine, 100_000)
-    assert surface is not None
+    assert surface is not None and surface.fine is None
+    fewer = own_surface(mine, 500)
+    assert fewer is not None and fewer.fine is not None, "a decimated mesh has what a normal map is made of"
+    assert len(fewer.mesh.faces) <= 500 < len(fewer.fine.faces)
     out = trimesh.Trimesh(surface.mesh.vertices, surface.mesh.faces)
     assert out.is_watertight and out.volume == pytest.approx(mesh.volume, rel=0.03)
     field = mine.surface()
@@ -164,6 +170,13 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
     again = scene()
     again.load_state_dict({name: value.clone() for name, value in mine.state_dict().items()})
     assert torch.equal(again.own_mesh().vertices, worn.vertices)
+    with torch.no_grad():
+        mine.distances.levels[-1].fill_(-1.0)  # everywhere with it, but for around what is thin
+    grown, corners = mine.cut()[1], mine.lattice.points
+    beside = (corners[:, 1] + 0.5).abs() < 0.2
+    for x in (-0.37, 0.4):
+        away = torch.maximum((corners[:, 0] - x).abs(), (corners[:, 2] - 0.013).abs())
+        assert (grown[beside & (away > 0.8 * cells) & (away < 1.6 * cells)] > 0).all(), "a leg is fat"
     ball = mine.lattice.points.norm(dim=-1) - 0.6
     assert not thin_inside(ball, mine.lattice).any(), "a ball has no thin part"
     solid = scene()
@@ -216,6 +229,40 @@ def test_pictures_shape_it_and_paint_it(encoding: str) -> None:
     assert (a & b).sum() / (a | b).sum() > 0.9
     both = (a & b).expand_as(got.rgb)
     assert (got.rgb - wanted.rgb)[both].abs().mean() < 0.08
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_more_steps_go_no_farther(strength: float) -> None:
+    """Noise that sticks to the object pulls the same way at every step: however many there are, a mid-tone moves by the
+    same amount and a surface as far, less at less strength. The ways of 30 and of 180 steps differ by less than 5 %."""
+    ends = []
+    for steps in (30, 180):
+        mine = scene(lr_steps=30, resolution=8, color=ColorConfig(dense=VoxelConfig(4, 2), base=4))
+        settings = Settings("a box", scene="mesh", steps=steps, strength=strength, time=FLOW)
+        adams = Optimizers(mine.parameters(), settings.whole_steps)
+        at = torch.zeros(1, 3)
+        for step in range(steps):
+            darker = mine.color.learned(mine.color.table(), at).sum()
+            (darker - mine.distances.table().sum()).backward()
+            adams.step(step / steps)
+            adams.zero_grad()
+        logits = mine.color.learned(mine.color.table(), at)[0]
+        ends.append((logits.mean().item(), mine.distances.table().max().item()))
+    (color, shift), more = ends
+    assert more == pytest.approx((color, shift), rel=0.05)
+    share = FLOW.share(strength)
+    assert color == pytest.approx(-30 * 2 * share * 0.02 / math.log(3), rel=0.05)  # 2 levels, rates 0.03 to 0.01
+
+
+def test_limits_hold_and_let_back() -> None:
+    """Beyond a limit nothing pulls farther out, and what pulls back does."""
+    values = torch.tensor([-2.0, 0.5, 2.0], requires_grad=True)
+    for pull, expected in ((1.0, [1.0, 1.0, 0.0]), (-1.0, [0.0, -1.0, -1.0])):
+        held = within(values, -torch.ones(3), torch.ones(3))
+        assert held.tolist() == [-1.0, 0.5, 1.0]
+        values.grad = None
+        (-pull * held).sum().backward()
+        assert values.grad is not None and (-values.grad).tolist() == expected
 
 
 def test_light_is_for_training_and_changes_nothing_else() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from sds3d.errors import UserError
 from sds3d.guidance.base import q_sample
-from sds3d.schedule import TIME_POLICIES, WEIGHTS, Schedule, Times, cosine, scaled_linear
+from sds3d.schedule import LEAST, TIME_POLICIES, WEIGHTS, Schedule, Times, cosine, scaled_linear
 from sds3d.streams import stream
 
 CASES = [
@@ -133,3 +133,17 @@ def test_flow_takes_equal_shares_of_the_ode_on_the_cosine_schedule():
     ratio = (sigma / alpha).log()
     assert ratio.diff().max() / ratio.diff().min() == pytest.approx(1, abs=0.06)  # whole timesteps, offset s = 0.008
     assert time.band(0.0)[0] == pytest.approx(0.98) and time.band(1.0)[0] == pytest.approx(0.2)
+
+
+def test_the_share_of_the_way_is_the_ode_s():
+    """log(sigma / alpha) of the cosine schedule from 0.674 to 0.2, of that from 0.99; of one level its least."""
+
+    def log_lambda(level: float) -> float:
+        return math.log(math.tan(math.pi * level / 2))
+
+    flow = Times("flow", hi=0.99, lo=0.2)
+    whole = log_lambda(0.99) - log_lambda(0.2)
+    assert flow.share(1.0) == pytest.approx(1.0)
+    assert flow.share(0.6) == pytest.approx((log_lambda(0.674) - log_lambda(0.2)) / whole)
+    assert Times("piecewise", knots=(0.0, 1.0), levels=(0.5, 0.5)).share(0.3) == 0.3
+    assert Times("piecewise").share(0.01) == LEAST

@@ -88,7 +88,7 @@ class Distiller:
 
     def load_state_dict(self, state: dict[str, Tensor], step: int) -> None:
         self.scene.load_state_dict(part(state, "scene"))
-        self.optimizers = Optimizers(self.scene.parameters())
+        self.optimizers = Optimizers(self.scene.parameters(), self.settings.whole_steps)
         self.optimizers.load_state_dict(part(state, "optim"))
         self.cache = {k: v.to(self.scene.device) for k, v in part(state, "cache").items()}
         if self.critic is not None:
@@ -118,7 +118,7 @@ def prepare(settings: Settings, prior: Prior, synchronise: bool = False, folder:
         scene=scene,
         objective=objective,
         conditions=prepare_conditions(settings, prior, objective.needs(), folder),
-        optimizers=Optimizers(scene.parameters()),
+        optimizers=Optimizers(scene.parameters(), settings.whole_steps),
         critic=create_critic(settings, prior, scene) if objective.critic else None,
         meter=Meter(prior.device, synchronise),
         sizes=parse_milestones(settings.milestones) or ((0.0, settings.size or prior.size),),

@@ -10,10 +10,12 @@ from sds3d.transfer import step_unless
 
 
 class Optimizers:
-    """Adam(0.9, 0.99) per group, its rate exponential from `lr` to `final` over the run."""
+    """Adam(0.9, 0.99) per group, its rate exponential from `lr` to `final` over the run; less where a group's rates are
+    for fewer steps than `whole`, those that the run would have if it went through all noise levels."""
 
-    def __init__(self, groups: list[ParamGroup]) -> None:
-        self.rates = {group.name: (group.lr, group.final) for group in groups}
+    def __init__(self, groups: list[ParamGroup], whole: float = 0.0) -> None:
+        shares = {group.name: min(1.0, group.steps / whole) if whole else 1.0 for group in groups}
+        self.rates = {g.name: (g.lr * shares[g.name], g.final * shares[g.name]) for g in groups}
         self.by_name: dict[str, torch.optim.Optimizer] = {
             group.name: torch.optim.Adam(group.params, lr=group.lr, betas=(0.9, 0.99), eps=1e-15, fused=True)
             for group in groups

@@ -129,6 +129,11 @@ class Settings:
         if not 0 <= self.random_background <= 1:
             raise UserError(f"random_background is a share between 0 and 1, not {self.random_background}")
 
+    @property
+    def whole_steps(self) -> float:
+        """Steps of a run at this pace through all noise levels."""
+        return self.steps / self.time.share(self.strength)
+
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, with the options under the chosen names: what config.yaml holds."""
         values = to_dict(self)

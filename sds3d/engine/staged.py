@@ -66,7 +66,7 @@ class Staged:
             self.loop,
             settings=settings,
             scene=scene,
-            optimizers=Optimizers(scene.parameters()),
+            optimizers=Optimizers(scene.parameters(), settings.whole_steps),
             critic=create_critic(settings, self.prior, scene) if adapted else None,
             meter=Meter(self.prior.device, self.loop.meter.synchronise),
             step=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,12 +27,15 @@ class Frame:
 
 @dataclass
 class ParamGroup:
-    """One optimiser group: Adam's learning rate follows lr * (final/lr)^progress."""
+    """One optimiser group: Adam's learning rate follows lr * (final/lr)^progress. Rates that are for so many `steps`
+    from the first noise level to the last shrink where a run takes more for that: Adam's way is rate times steps, and
+    noise that sticks to the object pulls it the same way at every step."""
 
     name: str
     params: list[torch.nn.Parameter]
     lr: float
     final: float  # learning rate at the end of the run
+    steps: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ coarse levels carry a pull at the outline into the surface's neighbourhood.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_color import BOUND, ColorConfig, ColorField, Painter
 from sds3d.scenes.mesh_field import occupancy
 from sds3d.scenes.tetra import Lattice, place
-from sds3d.scenes.thin import held, with_thin_parts
+from sds3d.scenes.thin import held, with_thin_parts, within
 
 REACH = 0.98  # the surface stays within this radius
 SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
@@ -45,8 +45,8 @@ class MeshConfig:
     resolution: int = 40  # cells a side of the lattice
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
-    keep: float = 0.5  # share of their width that parts thinner than two cells keep of what it begins as; 0: none
-    opaque: bool = True  # leave out what would paint the surface like its view's background
+    keep: float = 0.5  # of what it begins as, parts thinner than two cells keep their width to within 1 - this; 0: free
+    opaque: bool = False  # leave out what would paint the surface like its view's background; it darkens, on white
     supersample: int = 2  # samples a side of a pixel, in training
     light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
     color: ColorConfig = field(default_factory=ColorConfig)
@@ -56,6 +56,7 @@ class MeshConfig:
     eikonal: Span = (0.05, 0.05)  # mean (|gradient| - 1)^2 near the surface: distances stay distances
     bending: Span = (0.05, 0.05)  # mean 1 - cosine between neighbouring faces
     laplacian: Span = (0.0, 0.0)  # mean squared distance to the neighbours' mean, in cells
+    lr_steps: int = 150  # from the first noise level to the last that the rates are for: with more they are smaller
 
     def __post_init__(self) -> None:
         if not 8 <= self.resolution <= 512:
@@ -64,6 +65,8 @@ class MeshConfig:
             raise UserError(f"mesh.radius must lie between 0 and {REACH}, not {self.radius}")
         if not 0 <= self.keep < 1:
             raise UserError(f"mesh.keep is a share from 0 to below 1, not {self.keep}")
+        if self.lr_steps < 1:
+            raise UserError(f"mesh.lr_steps must be at least 1, not {self.lr_steps}")
         if not 1 <= self.supersample <= 8:
             raise UserError(f"mesh.supersample must lie between 1 and 8, not {self.supersample}")
 
@@ -87,7 +90,7 @@ class MeshScene:
         self.distances = DenseGrid(1, config.resolution, config.levels, BOUND, device=self.device)
         self.shifts = DenseGrid(3, config.resolution, 1, BOUND, device=self.device)
         self.start = self.lattice.points.norm(dim=-1) - config.radius
-        self.least = torch.full_like(self.start, torch.inf)  # what distances may grow to
+        self.limits: tuple[Tensor, Tensor] | None = None  # of the distances
         self.color = ColorField(config.color, self.device, generator)
 
     @classmethod
@@ -113,15 +116,18 @@ class MeshScene:
         self.color.start_from(corners, painter)
 
     def _hold_thin_parts(self) -> None:
-        """High noise hides legs from the prior, and what has gone has no outline left to be pulled back by."""
+        """High noise hides legs from the prior: what has gone has no outline left to be pulled back by, and what can
+        only grow does."""
         if self.config.keep:
-            self.least = held(self.start, self.lattice, self.config.keep)
+            self.limits = held(self.start, self.lattice, self.config.keep)
 
     def cut(self) -> tuple[Cut, Tensor]:
         """The surface, and the distances (n_vertices,) that it is the zero of."""
         points = self.lattice.points
         learned = self.lattice.spread(self.distances.table())[:, 0]
-        sdf = torch.minimum(torch.maximum(self.start + learned, points.norm(dim=-1) - REACH), self.least)
+        sdf = torch.maximum(self.start + learned, points.norm(dim=-1) - REACH)
+        if self.limits is not None:
+            sdf = within(sdf, *self.limits)
         crossings = self.lattice.crossings(sdf)
         moved = points + SHIFT * self.lattice.spacing * torch.tanh(self.lattice.spread(self.shifts.table()))
         values = sdf.index_select(0, crossings.ends.flatten()).view(-1, 2)
@@ -155,11 +161,12 @@ class MeshScene:
 
     def parameters(self) -> list[ParamGroup]:
         c = self.config
-        return [
+        groups = [
             ParamGroup("distances", self.distances.parameters(), *c.lr_distance),
             ParamGroup("shifts", self.shifts.parameters(), *c.lr_shift),
             *self.color.parameters(),
         ]
+        return [replace(group, steps=c.lr_steps) for group in groups]
 
     def regulariser(self, frame: Frame, progress: float) -> Tensor:
         """Weighted sum of the configured terms; 0 where every weight is 0."""

@@ -18,6 +18,7 @@ LOST = 0.65  # of a cell: a part that is farther from the cut surface is not the
 HALF = 0.6  # of a cell: half the width that it gets, so that lattice vertices are inside without a gap
 DEEP = 1.0  # cells below the surface: what is nowhere so deep, nor next to where it is, is thin
 BESIDE = 1.9  # cells: what is just below the surface of something thick is nearer to its inside
+AROUND = 2.01  # cells outside a thin part that belong to it
 DENSE = 6  # points a side of a cell, so that the largest gap between random ones does not count
 MOST = 400_000  # points
 
@@ -51,23 +52,28 @@ def thin_inside(distances: Tensor, lattice: Lattice) -> Tensor:
     return thin
 
 
-def held(distances: Tensor, lattice: Lattice, keep: float) -> Tensor:
-    """(n_vertices,) how large signed `distances` may become, so that thin parts `keep` this share of their width: in
-    them the same share of the depth, and up to a cell outside as much more height; elsewhere infinity."""
-    thin = thin_inside(distances, lattice)
-    least = torch.full_like(distances, torch.inf)
-    if thin.any():
+def held(distances: Tensor, lattice: Lattice, keep: float) -> tuple[Tensor, Tensor]:
+    """(n_vertices,) twice: how small and how large signed `distances` may become, so that thin parts keep their width
+    to within 1 - `keep` of it: in them and AROUND them by that share of what they are, elsewhere anything."""
+    around = thin_inside(distances, lattice)
+    if around.any():
         outside = distances >= 0
         points = lattice.points.cpu().numpy()
-        near = cKDTree(points[thin.cpu().numpy()]).query(
-            points[outside.cpu().numpy()], distance_upper_bound=1.01 * lattice.spacing
+        near = cKDTree(points[around.cpu().numpy()]).query(
+            points[outside.cpu().numpy()], distance_upper_bound=AROUND * lattice.spacing
         )[0]
-        limits = torch.where(
-            torch.from_numpy(np.isfinite(near)).to(least.device), (2 - keep) * distances[outside], torch.inf
-        )
-        least[outside] = limits
-        least[thin] = keep * distances[thin]
-    return least
+        around[outside] = torch.from_numpy(np.isfinite(near)).to(around.device)
+    give = torch.where(around, (1 - keep) * distances.abs(), torch.inf)
+    return distances - give, distances + give
+
+
+def within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """`values` clamped to [low, high]; unlike torch's, the gradient still pulls back what lies outside."""
+    clamped = values + (values.clamp(low, high) - values).detach()
+    if clamped.requires_grad:
+        above, below = values.detach() > high, values.detach() < low
+        clamped.register_hook(lambda g: g.masked_fill(above & (g < 0) | below & (g > 0), 0.0))
+    return clamped
 
 
 def _points(triangles: Tensor, lattice: Lattice) -> tuple[NDArray[np.float64], float]:
