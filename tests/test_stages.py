@@ -76,6 +76,7 @@ def test_stages_in_words() -> None:
         ({"stages": "mesh:3,mesh:3"}, "two stages"),
         ({"stages": "grid:3,mesh:3", "steps": 9}, "leave steps out"),
         ({"stages": "grid:3,mesh:3", "splats.count": 9}, "no effect"),
+        ({"stages": "grid:3,mesh:3", "export.surface": "fusion"}, "export.surface has no effect"),
     ],
 )
 def test_what_makes_no_sense_is_told(overrides: dict[str, Any], words: str) -> None:

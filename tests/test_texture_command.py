@@ -17,8 +17,9 @@ from sds3d.assets import Gaussians, load_mesh, load_splats
 from sds3d.camera import orbit
 from sds3d.engine import run as runs
 from sds3d.engine.generate import _carry_through
-from sds3d.engine.refine import asset_file, refine_settings, usual_strength
+from sds3d.engine.refine import asset_file, formats_of, refine_settings, usual_strength
 from sds3d.errors import UserError
+from sds3d.export.compressed import write_compressed_ply
 from sds3d.export.splat_files import write_ply
 from sds3d.priors.oracle import MixturePrior, finite_set
 from sds3d.render.mesh import render_soup
@@ -209,6 +210,24 @@ def test_what_it_starts_from(cup: Path, cloud: Path, tmp_path: Path) -> None:
     assert refine_settings(tmp_path, "red", {})[0].formats == ("ply",)
 
 
+def test_formats_are_those_of_the_content(cup: Path, cloud: Path, tmp_path: Path) -> None:
+    """Whatever the name ends in. What holds no texture gets a file that does."""
+    write_compressed_ply(tmp_path / "packed.ply", load_splats(cloud).world)
+    mesh = trimesh.creation.box()
+    for name in ("box.stl", "box.ply", "box.obj"):
+        mesh.export(tmp_path / name)
+    (tmp_path / "cup.gltf").write_bytes(cup.read_bytes())
+    expected = {
+        "packed.ply": ("ply-compressed",),
+        "box.stl": ("glb", "stl"),
+        "box.ply": ("glb", "mesh-ply"),
+        "box.obj": ("obj",),
+        "cup.gltf": ("glb",),
+    }
+    assert {name: formats_of(tmp_path / name) for name in expected} == expected
+    assert formats_of(cloud) == ("ply",) and formats_of(TABLE) == ("glb",)
+
+
 @pytest.mark.parametrize(
     ("distance", "overrides", "words"),
     [
@@ -216,6 +235,8 @@ def test_what_it_starts_from(cup: Path, cloud: Path, tmp_path: Path) -> None:
         (0.0, {"strength": 0.0}, "strength"),
         (0.0, {"texture.edgy": 3}, "texture.edge"),
         (0.0, {"texture.up": "+z"}, "\\+Y up"),
+        (0.0, {"export.faces": 500}, "export.faces has no effect"),
+        (0.0, {"export.bake": "views"}, "export.bake has no effect"),
     ],
 )
 def test_mistakes_are_told(cup: Path, distance: float, overrides: dict[str, Any], words: str) -> None:
@@ -230,8 +251,9 @@ def test_a_changed_or_missing_asset_is_told(cup: Path, cloud: Path, tmp_path: Pa
         create_texture(TextureConfig(asset=str(cup), asset_digest="00000000"), CPU, stream(0, "init"))
     with pytest.raises(UserError, match="neither asset.glb nor asset.ply"):
         asset_file(tmp_path)
-    with pytest.raises(UserError, match="is for meshes"):
-        create_texture(TextureConfig(asset=str(cloud), edge=0.1), CPU, stream(0, "init"))
+    for unused in ({"edge": 0.1}, {"stretch": 1.0}):
+        with pytest.raises(UserError, match=f"texture.{next(iter(unused))} is for meshes"):
+            create_texture(TextureConfig(asset=str(cloud), **unused), CPU, stream(0, "init"))
 
 
 def test_a_surface_is_not_painted_like_its_background() -> None:

@@ -27,6 +27,7 @@ from sds3d.engine.staged import Staged
 from sds3d.engine.system import hardware, peak_memory, versions
 from sds3d.errors import UserError
 from sds3d.export import export_asset
+from sds3d.export.config import refuse_unused
 from sds3d.priors import load_prior
 from sds3d.priors.base import Prior
 
@@ -100,6 +101,10 @@ def export_run(
     checkpoint.check(run.checkpoint)  # before anything is written
     with runs.locked(run.folder):
         scene, header = saved_scene(settings, run.checkpoint, device)
+        from sds3d.export.own import HasMesh
+
+        if isinstance(scene, HasMesh):
+            refuse_unused(settings.export, overrides, scene.own_mesh().given)
         if header["step"] < settings.steps:
             listener.note(f"  the run is at step {header['step']} of {settings.steps}")
         with runs.staging(run.folder) as scratch:

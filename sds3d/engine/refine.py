@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from sds3d.assets import LoadedMesh, LoadedSplats
+from sds3d.assets.load import kind_of
+from sds3d.assets.ply_document import read_header
+from sds3d.assets.source import open_source
 from sds3d.engine.resolve import resolve
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
+from sds3d.export.config import refuse_unused
 from sds3d.files import digest
 from sds3d.scenes.texture import load
 from sds3d.scenes.texture_config import TextureConfig
@@ -20,7 +24,7 @@ RUN_FILES = ("asset.glb", "asset.ply")  # what is taken of a run folder: the fir
 COLOURED, PLAIN = 0.8, 1.0  # strength for what has colours to keep, and for what has one or none
 UNIFORM = 0.02  # spread of colours that still counts as one
 TEXTURE = 1024  # texels a side of the texture that is written
-FORMATS = {".gltf": "gltf", ".obj": "obj", ".spz": "spz", ".splat": "splat"}
+FORMATS = {"ply": ("glb", "mesh-ply"), "stl": ("glb", "stl"), "splat-ply": ("ply",)}  # where not the kind alone
 
 
 def refine_settings(
@@ -41,10 +45,13 @@ def refine_settings(
         "texture.asset_digest": digest(path),
         "texture.distance": distance,
         "strength": strength if strength is not None else usual_strength(loaded),
-        "formats": (_format(path, loaded),),
+        "formats": formats_of(path),
         "export.texture": TEXTURE,
     }
-    return resolve(words, {**mine, **overrides, "scene": "texture"}, preset), loaded.notes
+    settings = resolve(words, {**mine, **overrides, "scene": "texture"}, preset)
+    if isinstance(loaded, LoadedMesh):
+        refuse_unused(settings.export, overrides, given=True)
+    return settings, loaded.notes
 
 
 def asset_file(asset: Path) -> Path:
@@ -70,6 +77,13 @@ def usual_strength(loaded: LoadedMesh | LoadedSplats) -> float:
     return PLAIN if float(colors.std(0).max()) < UNIFORM else COLOURED
 
 
-def _format(path: Path, loaded: LoadedMesh | LoadedSplats) -> str:
-    """The format that the asset came in; of meshes one that holds a texture."""
-    return FORMATS.get(path.suffix.lower(), "ply" if isinstance(loaded, LoadedSplats) else "glb")
+def formats_of(path: Path) -> tuple[str, ...]:
+    """The formats to write for the asset at `path`: that which its content has. Meshes in .ply and .stl, which hold no
+    texture, get a .glb as well."""
+    source = open_source(path)
+    kind = kind_of(source)
+    if kind == "gltf" and source.data[:4] == b"glTF":
+        return ("glb",)
+    if kind == "splat-ply" and read_header(source.data).has("vertex", "packed_position"):
+        return ("ply-compressed",)
+    return FORMATS.get(kind, (kind,))

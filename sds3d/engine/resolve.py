@@ -15,6 +15,7 @@ from sds3d.config import coerce, flatten, load_preset, read_yaml, to_dict
 from sds3d.engine.settings import Settings, from_values
 from sds3d.engine.stages import opening, parse_stages
 from sds3d.errors import UserError
+from sds3d.export.config import refuse_unused
 from sds3d.files import digest
 from sds3d.guidance import GUIDANCE
 from sds3d.guidance.wrapper import NamedWrapper
@@ -52,6 +53,8 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     files |= _first_shapes(mine, base, source, names[2:])
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
+    if scene == "mesh":
+        refuse_unused(settings.export, mine, given=False)
     pictured = "--ip-adapter" if settings.ip_adapter else "--image" if settings.image else ""
     if pictured and "image" not in settings.objective.needs():
         raise UserError(f"{pictured} has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")

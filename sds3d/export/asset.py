@@ -17,7 +17,7 @@ from sds3d.export.fusion import all_around
 from sds3d.export.materials import finish_of
 from sds3d.export.mesh import Mesh, TexturedMesh, topology
 from sds3d.export.normals import normal_map, tangents
-from sds3d.export.own import own_colors, own_surface
+from sds3d.export.own import own_painter, own_surface
 from sds3d.export.qa import Quality, likeness
 from sds3d.export.seams import seam_gap
 from sds3d.export.surface import Surface, extract, fused
@@ -86,10 +86,11 @@ def _bake(
 ) -> tuple[Tensor, str]:
     """(N, 3) colours from where the settings say; "auto" takes the field's if they are faithful to the views that the
     surface was fitted to, else has them corrected by more views."""
-    exact = own_colors(scene, texels)
+    exact = own_painter(scene)
+    color = exact or (lambda some: from_field(some, shape, scene.device))
+    own = supersampled(color, mesh, atlas, texels, config.antialias)
     if exact is not None:
-        return exact, "field"
-    own = supersampled(lambda some: from_field(some, shape, scene.device), mesh, atlas, texels, config.antialias)
+        return own, "field"
     faithful = config.bake == "auto" and likeness(paint(mesh, atlas, texels, own), fit).psnr >= FAITHFUL
     if config.bake == "field" or faithful:
         return own, "field"

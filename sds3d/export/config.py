@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from sds3d.errors import UserError
+
+LOOKED_FOR = ("surface", "resolution")  # say how a surface is looked for in a field
+MADE = ("faces", "bake")  # and these how it is made, where it is no asset that keeps its triangles and colours
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,12 @@ class ExportConfig:
         ):
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 raise UserError(f"export.{name} must lie between {low} and {high}, not {getattr(self, name)}")
+
+
+def refuse_unused(config: ExportConfig, keys: Collection[str], given: bool) -> None:
+    """UserError where one of the user's `keys` ("export.X") changes a setting that has no effect on a scene which is a
+    mesh, or where `given` an asset of the user's."""
+    for name in (*LOOKED_FOR, *MADE) if given else LOOKED_FOR:
+        if f"export.{name}" in keys and getattr(config, name) != getattr(ExportConfig, name):
+            kind = "an asset keeps its triangles and colours" if given else "a mesh scene has its own triangles"
+            raise UserError(f"export.{name} has no effect here: {kind}; leave it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -24,19 +25,26 @@ class HasMesh(Protocol):
 
 
 def own_surface(scene: Scene, faces: int) -> Surface | None:
-    """The scene's own mesh, mended and with at most `faces` triangles; as it is where it is `given`, an asset of the
-    user's. None for a scene that is not a mesh."""
+    """The scene's own mesh, mended and with at most `faces` triangles, `fine` if it had more; as it is where it is
+    `given`, an asset of the user's. None for a scene that is not a mesh."""
     if not isinstance(scene, HasMesh):
         return None
     own = scene.own_mesh()
     mesh = Mesh(own.vertices.numpy().astype(np.float32), own.faces.numpy().astype(np.int32))
-    return Surface(mesh if own.given else decimate(compact(mesh), faces), 0.0, 1.0)
+    if own.given:
+        return Surface(mesh, 0.0, 1.0)
+    whole = compact(mesh)
+    return Surface(decimate(whole, faces), 0.0, 1.0, whole if len(whole.faces) > faces else None)
 
 
-def own_colors(scene: Scene, texels: Texels) -> Tensor | None:
-    """(N, 3) what a scene that knows its mesh's colours triangle by triangle says of the texels; None for others."""
+def own_painter(scene: Scene) -> Callable[[Texels], Tensor] | None:
+    """(N, 3) what a scene that knows its mesh's colours triangle by triangle says of texels; None for others."""
     color = scene.own_mesh().color if isinstance(scene, HasMesh) else None
     if color is None:
         return None
-    pieces = zip(*(part.split(CHUNK) for part in (texels.positions, texels.face, texels.shares)), strict=True)
-    return torch.cat([color(*piece) for piece in pieces]).nan_to_num(0.5).clamp(0, 1)
+
+    def painted(texels: Texels) -> Tensor:
+        pieces = zip(*(part.split(CHUNK) for part in (texels.positions, texels.face, texels.shares)), strict=True)
+        return torch.cat([color(*piece) for piece in pieces]).nan_to_num(0.5).clamp(0, 1)
+
+    return painted

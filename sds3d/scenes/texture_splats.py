@@ -16,7 +16,7 @@ from sds3d.scenes.from_splats import LoadedScene
 from sds3d.scenes.splats_config import SplatsConfig
 from sds3d.scenes.texture_config import TextureConfig
 
-UNUSED = ("color", "move", "light", "supersample", "detail", "edge", "faces", "bending")  # speak of meshes alone
+UNUSED = ("color", "move", "light", "supersample", "detail", "edge", "faces", "bending", "stretch")  # meshes' alone
 
 
 class TextureSplats(LoadedScene):
