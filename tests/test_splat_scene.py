@@ -17,6 +17,7 @@ from sds3d.render.splats_field import SplatField
 from sds3d.scenes import strategy
 from sds3d.scenes.splats import SplatScene, SplatsConfig
 from sds3d.scenes.strategy import LEAST, Statistics, clean, islands, refine
+from sds3d.scenes.veil import unveil, visibility
 from sds3d.streams import stream
 
 SIZE = 48
@@ -173,7 +174,7 @@ def test_the_strongest_gradients_grow() -> None:
 
 def test_late_in_the_run_opacities_are_pulled_to_one_and_haze_to_nothing() -> None:
     """The sum of 1 - o and, of what is fainter than 0.3, of o: from `harden_at` on. d sigmoid = o (1 - o)."""
-    scene = scene_of(replace(STILL, harden=0.5, clean_opacity=0.3, harden_at=0.6))
+    scene = scene_of(replace(STILL, harden=0.5, harden_above=0.3, harden_at=0.6))
     opacities = torch.linspace(0.05, 0.95, 400)
     scene.params["opacities"].data = opacities.logit()
     frame = scene.render(orbit(1), 8, torch.zeros(1, 3))
@@ -183,6 +184,27 @@ def test_late_in_the_run_opacities_are_pulled_to_one_and_haze_to_nothing() -> No
     assert loss.item() == pytest.approx(0.5 * (opacities[haze].sum() + (1 - opacities[~haze]).sum()).item(), rel=1e-5)
     (pull,) = torch.autograd.grad(loss, scene.params["opacities"])
     assert torch.allclose(pull, torch.where(haze, 0.5, -0.5) * opacities * (1 - opacities), atol=1e-6)
+
+
+def test_what_is_hidden_takes_the_colour_before_it() -> None:
+    """An opaque red shell around a green core: the core's Gaussians are seen by nobody and turn red, the shell's stay
+    what they are."""
+    scene = scene_of(STILL)
+    points = torch.nn.functional.normalize(scene.params["means"].data, dim=-1)
+    core = torch.arange(400) % 4 == 0
+    scene.params["means"].data = points * torch.where(core, 0.2, 0.25)[:, None]
+    scene.params["opacities"].data = torch.full((400,), 0.98).logit()
+    scene.params["scales"].data = torch.full((400, 3), 0.02).log()
+    red, green = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.9, 0.1])
+    scene.params["colors"].data = torch.where(core[:, None], green, red).logit()
+    before = {name: p.detach().clone() for name, p in scene.params.items()}
+    seen = visibility(scene)
+    assert 5 * seen[core].median() < seen[~core].median()
+    unveil(scene, 0.3)
+    after = scene.params["colors"].detach().sigmoid()
+    assert (after[core] - red).abs().amax(-1).median() < 0.1
+    assert (after[~core] - red).abs().amax(-1).median() < 0.05
+    assert all(torch.equal(p, before[name]) for name, p in scene.params.items() if name != "colors")
 
 
 def test_growth_draws_from_the_given_generator_only() -> None:

@@ -21,6 +21,7 @@ from sds3d.scenes.base import Field, Frame, ParamGroup
 from sds3d.scenes.regularisers import softness
 from sds3d.scenes.splats_config import SHAPES, Span, SplatsConfig
 from sds3d.scenes.strategy import Statistics, adaptive, clean, effective, refine, reset_opacities
+from sds3d.scenes.veil import unveil
 from sds3d.streams import stream
 
 BOUND = 1.2  # nothing is kept farther from the origin than this
@@ -147,7 +148,7 @@ class SplatScene:
         if (weight := _at(c.penalty_size, progress)) > 0:
             loss = loss + weight * extra["scales"].mean(-1).sum()
         if c.harden > 0 and progress >= c.harden_at:
-            loss = loss + c.harden * softness(extra["opacities"], c.clean_opacity).sum()
+            loss = loss + c.harden * softness(extra["opacities"], c.harden_above).sum()
         if (weight := _at(c.penalty_distortion, progress)) > 0:
             loss = loss + weight * extra["distortion"].mean()
         if (weight := _at(c.penalty_normal, progress)) > 0:
@@ -173,7 +174,8 @@ class SplatScene:
         optimizers: dict[str, torch.optim.Optimizer],
         generator: torch.Generator,
     ) -> None:
-        """Refine every `refine_every` steps; remove haze and islands late and after the last step."""
+        """Refine every `refine_every` steps; remove haze and islands late and after the last step; then give what is
+        hidden the colours before it."""
         c, done = self.config, step + 1
         self.progress = done / total
         first, last = c.refine_during
@@ -185,6 +187,8 @@ class SplatScene:
             mcmc.explore(self.params, optimizers, c, generator)
         if done == total or done == round(c.clean_at * total):
             clean(self.params, optimizers, self.statistics, c)
+        if done == total and c.unveil > 0:
+            unveil(self, c.unveil)
 
     @torch.no_grad()
     def surface(self) -> Field:
