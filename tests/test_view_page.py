@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from asset_files import Gltf, png
 from view_helpers import ball, cloud, make_run, report
 
 from sds3d.assets.gaussians import SH0, Gaussians
@@ -23,6 +24,7 @@ from sds3d.view.normals import normals, octahedral
 from sds3d.view.packing import pack
 from sds3d.view.page import SCRIPTS, Page, render, static
 from sds3d.view.report import read_metrics
+from sds3d.view.site import asset_page
 from sds3d.view.stage import mesh_part, run_parts, splats_part
 
 
@@ -202,12 +204,39 @@ def test_what_names_other_files_or_cannot_be_drawn_is_not_sent_as_it_is(tmp_path
 
     def changed(**values: object) -> bytes:
         text = json.dumps({**root, **values}).encode()
-        return data[:12] + struct.pack("<I", len(text)) + data[16:20] + text + data[20 + size :]
+        text += b" " * (-len(text) % 4)
+        length = len(data) - size + len(text)
+        return data[:8] + struct.pack("<2I", length, len(text)) + data[16:20] + text + data[20 + size :]
 
     assert self_contained(data) and self_contained(changed(extensionsRequired=["KHR_texture_transform"]))
     assert not self_contained(changed(extensionsRequired=["KHR_draco_mesh_compression"]))
     assert not self_contained(changed(images=[{"uri": "https://example.org/a.png"}]))
     assert not self_contained(b"v 0 0 0")
+    for odd in ({"images": [5]}, {"images": [{"uri": 7}]}, {"images": 5}, {"extensionsRequired": [[]]}):
+        assert not self_contained(changed(**odd))
+    binary = data[:12] + data[20 + size :] + data[12 : 20 + size]  # the second chunk first
+    gltf = Gltf()
+    gltf.scene(gltf.add("nodes", mesh=gltf.mesh()))
+    gltf.root["images"] = [5, {"uri": 7}]  # which nothing uses
+    for name, content in (("binary.glb", binary), ("images.glb", gltf.glb())):
+        (tmp_path / name).write_bytes(content)
+        page = asset_page(tmp_path / name)
+        assert page.mesh and self_contained(page.mesh.data) and page.mesh.data != content and not page.notes
+
+
+def test_what_the_viewer_leaves_out_is_said(tmp_path) -> None:
+    """It draws transparency and both sides always, metal where it takes the file as it is."""
+    gltf = Gltf()
+    picture = np.full((4, 4, 4), 255, np.uint8)
+    picture[:2, :, 3] = 0
+    leaf = gltf.material(png(picture))
+    gltf.root["materials"][leaf] |= {"alphaMode": "MASK", "doubleSided": True}
+    uv = gltf.array([[0, 0], [1, 0], [0, 1]])
+    gltf.scene(gltf.add("nodes", mesh=gltf.mesh(material=leaf, TEXCOORD_0=uv)))
+    for name, content, note in (("a.glb", gltf.glb(), ()), ("a.gltf", gltf.text(), ["Not shown: metal."])):
+        (tmp_path / name).write_bytes(content)
+        assert load_mesh(tmp_path / name).notes == ("metal", "faces seen from both sides", "transparency")
+        assert list(asset_page(tmp_path / name).notes) == list(note)
 
 
 def test_the_report_is_one_escaped_file(tmp_path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from view_helpers import make_run
 
 from sds3d.errors import UserError
+from sds3d.view.page import render
 from sds3d.view.server import Site, ViewServer
 from sds3d.view.site import site
 
@@ -139,8 +140,12 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path) -> None:
     (run / "preview").mkdir()
     for step in (100, 200):
         Image.new("RGB", (4, 4)).save(run / "preview" / f"{step:06}.png")
+    (run / "preview" / "abc.png").write_bytes(b"no picture")
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": "x", "loss": 1' + "0" * 400 + "}\n")
     page = site(run).page()
-    assert page.title == "a red egg" and "600 of 900 steps" in page.lead and page.mesh is None
+    assert b"step 200" in render(page)
+    assert page.title == "a red egg" and "601 of 900 steps" in page.lead and page.mesh is None
     assert {caption: path.name for caption, path in page.media.items()} == {"step 200": "000200.png"}
 
 

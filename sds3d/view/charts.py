@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeGuard
 
 POINTS = 240  # a curve is thinned to this many
+LARGEST = sys.float_info.max
 
 
 def series(metrics: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
@@ -15,15 +16,19 @@ def series(metrics: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float],
     "step" or its place."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for place, row in enumerate(metrics):
-        step = float(row.get("step", place))
+        at = row.get("step")
+        step = float(at) if is_number(at) else float(place)
         for name, value in flat(row).items():
-            if name == "step" or isinstance(value, bool) or not isinstance(value, (int, float)):
-                continue
-            if math.isfinite(value):
+            if name != "step" and is_number(value):
                 xs, ys = found.setdefault(name, ([], []))
                 xs.append(step)
                 ys.append(float(value))
     return {name: (xs, ys) for name, (xs, ys) in found.items() if len(set(ys)) > 1}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it can be drawn: a finite number, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sds3d.assets.gltf_document import parse, split
+from sds3d.assets.limits import Broken
 from sds3d.assets.mesh import LoadedMesh, decoded
 
 SHOWN = {"KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit", "EXT_texture_webp"}  # three.js too
@@ -18,14 +20,22 @@ SOLID = 0.75  # share of texels that are wholly there or wholly not, from which 
 
 
 def self_contained(data: bytes) -> bool:
-    """Whether the viewer can take a .glb, known to be sound, as it is: with all of its materials."""
-    if data[:4] != b"glTF":
+    """Whether the viewer can take a file as it is, with all of its materials: a .glb whose JSON comes first, that names
+    no other file and requires no extension that is not SHOWN. What loads may still be odd where the loader did not have
+    to look; such a file is not taken as it is."""
+    if data[:4] != b"glTF" or data[16:20] != b"JSON":
         return False
-    size = struct.unpack_from("<I", data, 12)[0]
-    root = json.loads(data[20 : 20 + size])
-    parts = [*root.get("buffers", []), *root.get("images", [])]
-    named = any(not part["uri"].startswith("data:") for part in parts if "uri" in part)
-    return not named and set(root.get("extensionsRequired", [])) <= SHOWN
+    try:
+        root = parse(split(data)[0])
+    except Broken:
+        return False
+    lists = [root.get(name, []) for name in ("buffers", "images", "extensionsRequired")]
+    if not all(isinstance(values, list) for values in lists):
+        return False
+    buffers, images, required = lists
+    parts = [part if isinstance(part, dict) else {"uri": None} for part in buffers + images]
+    held = all(str(part.get("uri", "data:")).startswith("data:") for part in parts)
+    return held and {str(name) for name in required} <= SHOWN
 
 
 def to_glb(mesh: LoadedMesh, texels: int = 8192) -> bytes:

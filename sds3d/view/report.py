@@ -47,7 +47,7 @@ def run_page(folder: Path, metrics: Path, result: Mapping[str, Any], inside: boo
 
 def unfinished_page(folder: Path, settings: Mapping[str, Any]) -> Page:
     """What there is to see of a run that goes on or was stopped: its last preview and its curves."""
-    previews = sorted((folder / "preview").glob("*.png"))
+    previews = sorted(path for path in (folder / "preview").glob("*.png") if path.stem.isdecimal())
     rows = read_metrics(folder / "metrics.jsonl")
     return Page(
         title=str(settings.get("prompt", folder.name)),

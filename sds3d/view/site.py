@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sds3d.assets.load import load_asset
-from sds3d.assets.mesh import LoadedMesh
+from sds3d.assets.mesh import BOTH_SIDES, METAL, OTHER_MAPS, TRANSPARENCY, LoadedMesh
 from sds3d.assets.splats import LoadedSplats
 from sds3d.config import read_yaml
 from sds3d.errors import UserError
@@ -16,6 +16,9 @@ from sds3d.view.server import Site
 from sds3d.view.stage import mesh_part, splats_part
 
 OFFERED = ("asset*", "views.png", "turntable.*", "report.html", "config.yaml", "result.json", "metrics.jsonl")
+
+SHOWN = {TRANSPARENCY, BOTH_SIDES}  # of what a loaded mesh has not, by the viewer in any case
+SHOWN_AS_IT_IS = SHOWN | {METAL, OTHER_MAPS}  # where it takes the file as it is
 
 
 def site(path: Path, up: str | None = None, front: str | None = None) -> Site:
@@ -34,14 +37,18 @@ def site(path: Path, up: str | None = None, front: str | None = None) -> Site:
 def asset_page(path: Path, up: str | None = None, front: str | None = None) -> Page:
     """The page of one file."""
     loaded = load_asset(path, up, front)
+    data = path.read_bytes()
+    mesh = mesh_part(loaded, data) if isinstance(loaded, LoadedMesh) else None
+    shown = SHOWN if mesh is None or mesh.data is not data else SHOWN_AS_IT_IS
+    missing = [note for note in loaded.notes if note not in shown]
     centre, radius = loaded.placement.centre, loaded.placement.radius
     facts = {**_facts(loaded), "centre": centre.tolist(), "radius": radius, "bytes": path.stat().st_size}
     return Page(
         title=path.name,
         lead="3D Gaussians" if isinstance(loaded, LoadedSplats) else "mesh",
-        mesh=mesh_part(loaded, path.read_bytes()) if isinstance(loaded, LoadedMesh) else None,
+        mesh=mesh,
         splats=splats_part(loaded.world, inside=False) if isinstance(loaded, LoadedSplats) else None,
-        notes=[f"Not shown: {', '.join(loaded.notes)}."] if loaded.notes else (),
+        notes=[f"Not shown: {', '.join(missing)}."] if missing else (),
         tables={"In the file": facts},
     )
 
