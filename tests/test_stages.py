@@ -100,6 +100,13 @@ def test_a_mesh_from_nothing_begins_as_a_stage_of_splats(tmp_path: Path) -> None
         resolve("a cup", {"stages": "grid:3,mesh:3", "mesh.init": "ball"})
 
 
+def test_splats_are_hardened_only_where_they_are_what_comes_out() -> None:
+    hard = {"splats.harden": 0.01, "splats.unveil": 0.2}
+    alone = stage_settings(resolve("a ball", hard), 0).scene_options
+    first = stage_settings(resolve("a ball", hard | {"stages": ["splats:6", "mesh:4"]}), 0).scene_options
+    assert (alone.harden, alone.unveil) == (0.01, 0.2) and (first.harden, first.unveil) == (0, 0)
+
+
 def test_strength_lowers_the_noise_a_run_starts_from() -> None:
     times = Times(policy="flow", hi=0.98, lo=0.2)
     weaker = times.weakened(0.5)
