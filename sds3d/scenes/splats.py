@@ -26,6 +26,7 @@ from sds3d.streams import stream
 
 BOUND = 1.2  # nothing is kept farther from the origin than this
 CELLS = 48  # a side of the mesh that the scene is content to begin with
+UNVEILED = 20  # how often in a whole run hidden colours would be set
 FLAT = 0.1  # thickness of a surfel over its smaller width, where it is taken for a Gaussian
 Refine = Callable[
     [dict[str, Parameter], dict[str, torch.optim.Optimizer], Statistics, SplatsConfig, torch.Generator], None
@@ -174,8 +175,8 @@ class SplatScene:
         optimizers: dict[str, torch.optim.Optimizer],
         generator: torch.Generator,
     ) -> None:
-        """Refine every `refine_every` steps; remove haze and islands late and after the last step; then give what is
-        hidden the colours before it."""
+        """Refine every `refine_every` steps; remove haze and islands late and after the last step; from `unveil_from`
+        on give what is hidden the colours before it."""
         c, done = self.config, step + 1
         self.progress = done / total
         first, last = c.refine_during
@@ -187,7 +188,9 @@ class SplatScene:
             mcmc.explore(self.params, optimizers, c, generator)
         if done == total or done == round(c.clean_at * total):
             clean(self.params, optimizers, self.statistics, c)
-        if done == total and c.unveil > 0:
+        if c.unveil > 0 and (
+            done == total or (done >= c.unveil_from * total and done % max(1, total // UNVEILED) == 0)
+        ):
             unveil(self, c.unveil)
 
     @torch.no_grad()
