@@ -188,9 +188,8 @@ class SplatScene:
             mcmc.explore(self.params, optimizers, c, generator)
         if done == total or done == round(c.clean_at * total):
             clean(self.params, optimizers, self.statistics, c)
-        if c.unveil > 0 and (
-            done == total or (done >= c.unveil_from * total and done % max(1, total // UNVEILED) == 0)
-        ):
+        now_and_then = done >= c.unveil_from * total and done % max(1, total // UNVEILED) == 0
+        if c.unveil > 0 and (now_and_then or done == total):
             unveil(self, c.unveil)
 
     @torch.no_grad()
