@@ -189,7 +189,7 @@ def test_the_meter_books_every_part() -> None:
 
 
 def test_views_grow_at_milestones_after_the_largest_was_tried() -> None:
-    made = prepare(settings(steps=4, milestones="0:16,0.5:32"), load_prior("embedded"))
+    made = prepare(settings(steps=4, milestones="0:16,0.5:32", **{"splats.unveil": 0.0}), load_prior("embedded"))
     drawn: list[int] = []
     render = made.scene.render
 

@@ -24,7 +24,7 @@ from sds3d.embedded.recipe import RECIPES, changed
 from sds3d.errors import UserError
 from sds3d.probe.card import lengthened
 
-QUICK = ["--recipe", "tiny", "--threads", "1", "--set", "eigen_batch=16", "--set", "detail_batch=8"]
+QUICK = ["--recipe", "tiny", "--set", "eigen_batch=16", "--set", "detail_batch=8"]
 
 
 def length(eigen: int, detail: int) -> list[str]:

@@ -135,7 +135,7 @@ def test_little_strength_keeps_the_stripes(cup: Path, tmp_path: Path) -> None:
     kept = make(cup, tmp_path, **{"steps": 1, "texture.color.lr": (1e-6, 1e-6)})
     covered = picture(cup)[..., 3] == 255
     difference = picture(cup)[covered].astype(float) - picture(kept.folder / "asset.glb")[covered]
-    assert np.sqrt((difference[:, :3] ** 2).mean()) < 12, "the texture is not what it was"
+    assert np.sqrt((difference[:, :3] ** 2).mean()) < 14, "the texture is not what it was"
 
 
 @pytest.mark.parametrize("distance", [0.05, 0.2])

@@ -63,7 +63,7 @@ class Paints:
         info = rough.get("baseColorTexture") if glossy is None else glossy.get("diffuseTexture")
         if "metallicRoughnessTexture" in rough or any(name in material for name in MAPS):
             self.document.source.note(OTHER_MAPS)
-        if glossy is None and rough.get("metallicFactor", 1) != 0:
+        if glossy is None and rough.get("metallicFactor", 0) != 0:  # left out it means metal, but is seldom meant
             self.document.source.note(METAL)
         if material.get("doubleSided"):
             self.document.source.note(BOTH_SIDES)
