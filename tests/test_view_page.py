@@ -231,6 +231,7 @@ def test_what_the_viewer_leaves_out_is_said(tmp_path) -> None:
     picture[:2, :, 3] = 0
     leaf = gltf.material(png(picture))
     gltf.root["materials"][leaf] |= {"alphaMode": "MASK", "doubleSided": True}
+    gltf.root["materials"][leaf]["pbrMetallicRoughness"]["metallicFactor"] = 1
     uv = gltf.array([[0, 0], [1, 0], [0, 1]])
     gltf.scene(gltf.add("nodes", mesh=gltf.mesh(material=leaf, TEXCOORD_0=uv)))
     for name, content, note in (("a.glb", gltf.glb(), ()), ("a.gltf", gltf.text(), ["Not shown: metal."])):
