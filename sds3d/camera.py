@@ -81,11 +81,16 @@ class Cameras:
         return self.positions[:, None].expand_as(world), torch.nn.functional.normalize(world, dim=-1)
 
 
+def ring(n: int, elevations: tuple[float, ...], start: float = 0.0, fov: float = 40.0) -> Cameras:
+    """n cameras evenly around the object, the elevations taken in turn."""
+    fovs = torch.full((n,), fov)
+    turns = torch.tensor([elevations[i % len(elevations)] for i in range(n)])
+    return Cameras(start + torch.arange(n) * (360.0 / n), turns, fovs, fit_distance(fovs))
+
+
 def orbit(n: int, elevation: float = 15.0, fov: float = 40.0, start: float = 0.0) -> Cameras:
     """n cameras evenly around the object, the first at azimuth `start`, fitted to the unit ball."""
-    azimuth = start + torch.arange(n) * (360.0 / n)
-    fovs = torch.full((n,), fov)
-    return Cameras(azimuth, torch.full((n,), elevation), fovs, fit_distance(fovs))
+    return ring(n, (elevation,), start, fov)
 
 
 def sample_cameras(

@@ -8,6 +8,7 @@ import torch
 import trimesh
 from analytic_scenes import Solid, sphere, waves
 
+from sds3d.camera import ring
 from sds3d.export import bake
 from sds3d.export.bake import refined, supersampled
 from sds3d.export.mesh import Mesh
@@ -15,7 +16,7 @@ from sds3d.export.qa import likeness
 from sds3d.export.seams import bilinear, seam_gap, seams
 from sds3d.export.texture import from_field, paint, rasterise
 from sds3d.export.unwrap import Atlas, Unwrapping, grid_atlas
-from sds3d.export.views import look, ring
+from sds3d.export.views import look
 
 CPU = torch.device("cpu")
 BALL = Solid(sphere(0.7))

@@ -9,12 +9,13 @@ import trimesh
 from analytic_scenes import Fog, Solid, box, sphere, torus, union, waves
 from scipy import ndimage
 
+from sds3d.camera import ring
 from sds3d.errors import UserError
 from sds3d.export.agreement import agreement
 from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_normals
 from sds3d.export.repair import outward
 from sds3d.export.surface import decimate, extract
-from sds3d.export.views import look, ring
+from sds3d.export.views import look
 from sds3d.export.volume import iou_by_level, mended, solid, within
 from sds3d.scenes.base import Field
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from analytic_scenes import Solid, box, sphere, torus, waves
 
+from sds3d.camera import ring
 from sds3d.export import unwrap
 from sds3d.export.mesh import Mesh
 from sds3d.export.qa import likeness
 from sds3d.export.surface import extract
 from sds3d.export.texture import from_field, from_views, look_up, paint, rasterise
 from sds3d.export.unwrap import Unwrapping, grid_atlas
-from sds3d.export.views import look, ring
+from sds3d.export.views import look
 
 CPU = torch.device("cpu")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sds3d.bench.gltf_check import Validator
+from sds3d.camera import ring
 from sds3d.engine import run as runs
 from sds3d.engine.generate import Listener, generate
 from sds3d.engine.resolve import resolve
@@ -22,7 +23,7 @@ from sds3d.export import export_asset
 from sds3d.export.mesh import Mesh, TexturedMesh, topology
 from sds3d.export.qa import likeness
 from sds3d.export.slivers import THINNEST, slenderness
-from sds3d.export.views import look, ring
+from sds3d.export.views import look
 from sds3d.files import digest, write_bytes
 
 IOU, PSNR = 0.95, 28.0  # what is asked of silhouettes and of textures (dB)

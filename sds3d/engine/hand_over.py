@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sds3d.camera import ring
 from sds3d.errors import UserError
 from sds3d.export.mesh import Mesh, vertex_normals
 from sds3d.export.splats import of_scene
 from sds3d.export.surface import extract
 from sds3d.export.texture import Texels, from_field, from_views
-from sds3d.export.views import look, ring
+from sds3d.export.views import look
 from sds3d.scenes.base import Scene
 from sds3d.scenes.mesh_color import Painter
 

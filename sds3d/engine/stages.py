@@ -69,9 +69,10 @@ def stage_settings(settings: Settings, i: int) -> Settings:
     """The i-th stage as a run of its own."""
     if not settings.stages:
         return settings
-    stage = stages_of(settings)[i]
+    stages = stages_of(settings)
+    stage = stages[i]
     options = settings.scene_options if stage.scene == settings.scene else settings.stage_options[stage.scene]
-    if stage.last < stages_of(settings)[-1].last and stage.scene == "splats":
+    if i + 1 < len(stages) and stage.scene == "splats":
         options = replace(options, harden=0.0, unveil=0.0)  # for what is exported; thin parts need their time
     return replace(
         settings,

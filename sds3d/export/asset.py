@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from sds3d.camera import ring
 from sds3d.export.bake import refined, supersampled
 from sds3d.export.config import ExportConfig
 from sds3d.export.delight import delighted
@@ -23,7 +24,7 @@ from sds3d.export.seams import seam_gap
 from sds3d.export.surface import Surface, extract, fused
 from sds3d.export.texture import Texels, from_field, paint, rasterise
 from sds3d.export.unwrap import Atlas, Unwrapping
-from sds3d.export.views import Views, look, ring
+from sds3d.export.views import Views, look
 from sds3d.scenes.base import Field, Scene
 
 FIT_SIZE, BAKE_SIZE, HELD_OUT_SIZE = 96, 192, 128  # pixels

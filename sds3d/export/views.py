@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sds3d.camera import Cameras, fit_distance
+from sds3d.camera import Cameras
 from sds3d.scenes.base import Scene
 
 COVERED = 0.5  # alpha above which a pixel belongs to the silhouette
@@ -25,13 +25,6 @@ class Views:
     @property
     def size(self) -> int:
         return self.alpha.shape[-1]
-
-
-def ring(n: int, elevations: tuple[float, ...], start: float = 0.0, fov: float = 40.0) -> Cameras:
-    """n cameras evenly around the object, the elevations taken in turn."""
-    fovs = torch.full((n,), fov)
-    turns = torch.tensor([elevations[i % len(elevations)] for i in range(n)])
-    return Cameras(start + torch.arange(n) * (360.0 / n), turns, fovs, fit_distance(fovs))
 
 
 @torch.no_grad()

@@ -67,13 +67,13 @@ class SplatsConfig:
     prune_scale: float = 0.4  # as do larger ones
     clean_at: float = 0.85  # share of the run at which haze and islands go; again after the last step
     clean_opacity: float = 0.15  # haze: weaker than this; 0 keeps it
+    clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity; 0 keeps them
     unveil: float = 0.0  # visibility at which a Gaussian takes on half of the colours around it
     unveil_from: float = 0.55  # share of the run from which on it does, now and then and after the last step
-    clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity; 0 keeps them
     penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
     penalty_size: Span = (0.0, 0.1)  # weight of the sum of mean standard deviations
     harden: float = 0.0  # weight of the sum of 1 - opacity, and of the opacity of what is fainter than harden_above
-    harden_above: float = 0.3
+    harden_above: float = 0.3  # opacity that tells matter from haze
     harden_at: float = 0.66  # share of the run from which on it counts
     penalty_distortion: Span = (0.0, 0.0)  # surfels: weight of the mean depth distortion (2DGS, eq. 13)
     penalty_normal: Span = (0.0, 0.0)  # surfels: weight of the mean 1 - n . N, N the depth's normal (2DGS, eq. 14)

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from sds3d.camera import Cameras, fit_distance
+from sds3d.camera import ring
 
 if TYPE_CHECKING:
     from sds3d.scenes.splats import SplatScene
@@ -26,9 +26,7 @@ def visibility(scene: SplatScene) -> Tensor:
 
     What a pixel takes of a colour is the derivative of the picture with respect to it.
     """
-    fov = torch.full((VIEWS,), 40.0)
-    elevation = torch.tensor(ELEVATIONS).repeat(VIEWS // len(ELEVATIONS))
-    cameras = Cameras(torch.arange(VIEWS) * (360.0 / VIEWS), elevation, fov, fit_distance(fov))
+    cameras = ring(VIEWS, ELEVATIONS)
     colors = scene.params["colors"]
     taken = torch.zeros_like(colors)
     with torch.enable_grad():
