@@ -172,18 +172,18 @@ def test_the_strongest_gradients_grow() -> None:
     assert len(scene) == 445
 
 
-def test_late_in_the_run_opacities_are_pulled_to_one_and_haze_to_nothing() -> None:
-    """The sum of 1 - o and, of what is fainter than 0.3, of o: from `harden_at` on. d sigmoid = o (1 - o)."""
+def test_from_a_share_of_the_run_on_opacities_are_pulled_to_one_and_haze_is_let_be() -> None:
+    """The sum of 1 - o over those above 0.3, from `harden_at` on. d sigmoid = o (1 - o)."""
     scene = scene_of(replace(STILL, harden=0.5, harden_above=0.3, harden_at=0.6))
     opacities = torch.linspace(0.05, 0.95, 400)
     scene.params["opacities"].data = opacities.logit()
     frame = scene.render(orbit(1), 8, torch.zeros(1, 3))
     assert not scene.regulariser(frame, 0.59)
     loss = scene.regulariser(frame, 0.6)
-    haze = opacities <= 0.3
-    assert loss.item() == pytest.approx(0.5 * (opacities[haze].sum() + (1 - opacities[~haze]).sum()).item(), rel=1e-5)
+    solid = opacities > 0.3
+    assert loss.item() == pytest.approx(0.5 * (1 - opacities[solid]).sum().item(), rel=1e-5)
     (pull,) = torch.autograd.grad(loss, scene.params["opacities"])
-    assert torch.allclose(pull, torch.where(haze, 0.5, -0.5) * opacities * (1 - opacities), atol=1e-6)
+    assert torch.allclose(pull, torch.where(solid, -0.5, 0.0) * opacities * (1 - opacities), atol=1e-6)
 
 
 def test_what_is_hidden_takes_the_colour_before_it() -> None:

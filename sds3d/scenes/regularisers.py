@@ -31,8 +31,8 @@ def spread(moments: Tensor, alpha: Tensor) -> Tensor:
 
 
 def softness(opacities: Tensor, above: float) -> Tensor:
-    """(N,) how far each is from 1; from 0 for those not `above`, which are haze."""
-    return torch.where(opacities > above, 1 - opacities, opacities)
+    """(N,) how far each is from 1; 0 for those not `above`: haze, and thin parts that are still to come of it."""
+    return torch.where(opacities > above, 1 - opacities, 0.0)
 
 
 def total_variation(grid: Tensor) -> Tensor:

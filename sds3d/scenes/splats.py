@@ -26,7 +26,7 @@ from sds3d.streams import stream
 
 BOUND = 1.2  # nothing is kept farther from the origin than this
 CELLS = 48  # a side of the mesh that the scene is content to begin with
-UNVEILED = 20  # how often in a whole run hidden colours would be set
+UNVEIL_EVERY = 0.05  # share of the run between two settings of hidden colours
 FLAT = 0.1  # thickness of a surfel over its smaller width, where it is taken for a Gaussian
 Refine = Callable[
     [dict[str, Parameter], dict[str, torch.optim.Optimizer], Statistics, SplatsConfig, torch.Generator], None
@@ -188,8 +188,7 @@ class SplatScene:
             mcmc.explore(self.params, optimizers, c, generator)
         if done == total or done == round(c.clean_at * total):
             clean(self.params, optimizers, self.statistics, c)
-        now_and_then = done >= c.unveil_from * total and done % max(1, total // UNVEILED) == 0
-        if c.unveil > 0 and (now_and_then or done == total):
+        if c.unveil > 0 and done >= c.unveil_from * total and _due(UNVEIL_EVERY, done, total):
             unveil(self, c.unveil)
 
     @torch.no_grad()

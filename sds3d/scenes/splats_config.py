@@ -72,7 +72,7 @@ class SplatsConfig:
     unveil_from: float = 0.55  # share of the run from which on it does, now and then and after the last step
     penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
     penalty_size: Span = (0.0, 0.1)  # weight of the sum of mean standard deviations
-    harden: float = 0.0  # weight of the sum of 1 - opacity, and of the opacity of what is fainter than harden_above
+    harden: float = 0.0  # weight of the sum of 1 - opacity of those above harden_above
     harden_above: float = 0.3  # opacity that tells matter from haze
     harden_at: float = 0.66  # share of the run from which on it counts
     penalty_distortion: Span = (0.0, 0.0)  # surfels: weight of the mean depth distortion (2DGS, eq. 13)
