@@ -166,3 +166,9 @@ def test_the_curve_forgets_what_no_checkpoint_holds(tmp_path: Path) -> None:
         log.write('{"stage": "det')
     curve.cut({"eigen": 2, "detail": 1})
     assert curve.records() == kept and curve.images() == 30
+
+
+def test_a_contest_needs_held_out_objects(tmp_path: Path) -> None:
+    corpus = discs(tmp_path / "corpus", heldout=False)
+    result = CliRunner().invoke(app, ["prior", "rivals", "--corpus", str(corpus), "--out", str(tmp_path / "rivals")])
+    assert result.exit_code == 1 and "held-out objects" in result.output and "Traceback" not in result.output

@@ -291,3 +291,10 @@ def test_metrics_that_are_still_being_written(tmp_path) -> None:
     assert read_metrics(path) == []
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "lo')
     assert read_metrics(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_metrics_of_very_many_steps_are_thinned_over_the_whole_run(tmp_path) -> None:
+    """50,001 rows, at most 20,000 kept: every fourth. A row of more than a million characters ends what is read."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(f'{{"step": {i}}}\n' for i in range(50_001)) + '{"step": "' + 4_000_000 * "x" + '"}')
+    assert [row["step"] for row in read_metrics(path)] == list(range(0, 50_001, 4))

@@ -86,8 +86,10 @@ def open_contest(
     entrants: Mapping[str, Entrant] = ENTRANTS,
     size: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Contest:
-    """UserError where there is no corpus."""
+    """UserError where there is no corpus, or none of its objects held out or none to learn from."""
     corpus = load_corpus(corpus_folder)
+    if corpus.heldout.all() or not corpus.heldout.any():
+        raise UserError(f"a contest needs held-out objects and others, {corpus_folder} lacks one: make a larger corpus")
     folder.mkdir(parents=True, exist_ok=True)
     return Contest(corpus, caption_states(corpus, folder / "captions.pt"), folder, minutes, entrants, size or {})
 

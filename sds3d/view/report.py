@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sds3d.export import FORMATS, axes_kind
 from sds3d.files import write_bytes
+from sds3d.view.charts import is_number
 from sds3d.view.page import Page, render
 from sds3d.view.stage import Axes, run_parts
 
 MESHES = ("glb", "gltf", "obj", "mesh-ply", "stl")  # the fullest first
 SPLATS = ("ply", "spz", "ply-compressed", "splat")
+ROWS, LONGEST = 20_000, 1 << 20  # most rows of a run's metrics that are kept, most characters of one
 PICTURES = {"turntable": ("turntable.mp4", "turntable.gif"), "views": ("views.png",)}
 
 
@@ -51,11 +54,17 @@ def unfinished_page(folder: Path, settings: Mapping[str, Any]) -> Page:
     rows = read_metrics(folder / "metrics.jsonl")
     return Page(
         title=str(settings.get("prompt", folder.name)),
-        lead=f"unfinished, {len(rows)} of {settings.get('steps', '?')} steps; reload to see more",
+        lead=f"unfinished, {_steps(rows)} of {settings.get('steps', '?')} steps; reload to see more",
         media={f"step {int(previews[-1].stem)}": previews[-1]} if previews else {},
         metrics=rows,
         tables={"Settings": {k: v for k, v in settings.items() if k != "prompt"}},
     )
+
+
+def _steps(rows: Sequence[Mapping[str, Any]]) -> int:
+    """How far the rows go."""
+    last = rows[-1].get("step") if rows else 0
+    return int(last) if is_number(last) else len(rows)
 
 
 def _axes(path: Path | None, known: Mapping[str, Sequence[str]]) -> Axes:
@@ -70,16 +79,28 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl up to the first that is not whole (a run may be writing it); none without a file."""
+    """The rows of a metrics.jsonl up to the first that is not whole (a run may be writing it); none without a file.
+    Of very many rows, every second, fourth or so: never more than ROWS, however large the file is."""
     rows: list[dict[str, Any]] = []
     if not path.is_file():
         return rows
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(row, dict):
-            break
-        rows.append(row)
+    stride = 1
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for place, line in enumerate(iter(partial(stream.readline, LONGEST), "")):
+            if place % stride:
+                continue
+            row = _row(line)
+            if row is None:
+                break
+            rows.append(row)
+            if len(rows) > ROWS:
+                rows, stride = rows[::2], 2 * stride
     return rows
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
