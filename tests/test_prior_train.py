@@ -171,4 +171,4 @@ def test_the_curve_forgets_what_no_checkpoint_holds(tmp_path: Path) -> None:
 def test_a_contest_needs_held_out_objects(tmp_path: Path) -> None:
     corpus = discs(tmp_path / "corpus", heldout=False)
     result = CliRunner().invoke(app, ["prior", "rivals", "--corpus", str(corpus), "--out", str(tmp_path / "rivals")])
-    assert result.exit_code == 1 and "held-out objects" in result.output and "Traceback" not in result.output
+    assert result.exit_code == 2 and "held-out objects" in result.stderr, result.output
