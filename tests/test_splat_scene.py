@@ -17,7 +17,7 @@ from sds3d.render.splats_field import SplatField
 from sds3d.scenes import strategy
 from sds3d.scenes.splats import SplatScene, SplatsConfig
 from sds3d.scenes.strategy import LEAST, Statistics, clean, islands, refine
-from sds3d.scenes.veil import unveil, visibility
+from sds3d.scenes.veil import before, unveil, visibility
 from sds3d.streams import stream
 
 SIZE = 48
@@ -197,14 +197,32 @@ def test_what_is_hidden_takes_the_colour_before_it() -> None:
     scene.params["scales"].data = torch.full((400, 3), 0.02).log()
     red, green = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.9, 0.1])
     scene.params["colors"].data = torch.where(core[:, None], green, red).logit()
-    before = {name: p.detach().clone() for name, p in scene.params.items()}
-    seen = visibility(scene)
+    first = {name: p.detach().clone() for name, p in scene.params.items()}
+    seen = visibility(scene, before(scene)[0])
     assert 5 * seen[core].median() < seen[~core].median()
     unveil(scene, 0.3)
     after = scene.params["colors"].detach().sigmoid()
     assert (after[core] - red).abs().amax(-1).median() < 0.1
     assert (after[~core] - red).abs().amax(-1).median() < 0.05
-    assert all(torch.equal(p, before[name]) for name, p in scene.params.items() if name != "colors")
+    assert all(torch.equal(p, first[name]) for name, p in scene.params.items() if name != "colors")
+
+
+def test_what_is_before_a_gaussian_is_the_mean_of_the_pixels_it_takes_part_in() -> None:
+    """Two Gaussians far apart: before each is its own colour alone, and nothing changes. Two in one place: what they
+    blend to by their order is the colour of both's pixels, and with a great share both take it."""
+    scene = scene_of(replace(STILL, count=2))
+    scene.params["scales"].data = torch.full((2, 3), 0.05).log()
+    scene.params["opacities"].data = torch.tensor([0.9, 0.9]).logit()
+    colors = torch.tensor([[0.8, 0.2, 0.5], [0.1, 0.6, 0.5]])
+    scene.params["colors"].data = colors.logit()
+    scene.params["means"].data = torch.tensor([[0.0, 0.5, 0.0], [0.0, -0.5, 0.0]])
+    assert torch.allclose(before(scene)[1], colors, atol=0.02)
+    unveil(scene, 1.0)
+    assert torch.allclose(scene.params["colors"].sigmoid(), colors, atol=0.02)
+    scene.params["means"].data = torch.zeros(2, 3)
+    unveil(scene, 1e3)
+    first, second = scene.params["colors"].detach().sigmoid()
+    assert (first - second).abs().max() < 0.1 < (colors[0] - colors[1]).abs().max()
 
 
 def test_growth_draws_from_the_given_generator_only() -> None:

@@ -176,7 +176,7 @@ class SplatScene:
         generator: torch.Generator,
     ) -> None:
         """Refine every `refine_every` steps; remove haze and islands late and after the last step; from `unveil_from`
-        on give what is hidden the colours before it."""
+        on give what is hidden the colours that are seen where it is."""
         c, done = self.config, step + 1
         self.progress = done / total
         first, last = c.refine_during

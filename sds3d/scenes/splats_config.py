@@ -68,7 +68,7 @@ class SplatsConfig:
     clean_at: float = 0.85  # share of the run at which haze and islands go; again after the last step
     clean_opacity: float = 0.15  # haze: weaker than this; 0 keeps it
     clean_island: float = 0.02  # islands: parts with less than this share of the largest part's opacity; 0 keeps them
-    unveil: float = 0.0  # visibility at which a Gaussian takes on half of the colours around it
+    unveil: float = 0.0  # visibility at which a Gaussian takes on half of the colour that is seen where it is
     unveil_from: float = 0.55  # share of the run from which on it does, now and then and after the last step
     penalty_opacity: Span = (0.0, 0.0)  # weight of the sum of opacities
     penalty_size: Span = (0.0, 0.1)  # weight of the sum of mean standard deviations
