@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,14 @@ def test_ctrl_c_ends_it_without_a_word_of_complaint(tmp_path) -> None:
     run = make_run(tmp_path / "run")
     command = [sys.executable, "-m", "sds3d", "view", str(run), "--no-browser"]
     root = str(Path(__file__).parent.parent)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore Ctrl-C
+    )
     assert process.stdout is not None
     port = re.match(r"http://localhost:(\d+)/", process.stdout.readline())
     assert port is not None
