@@ -16,7 +16,7 @@ from sds3d.export.mesh import Mesh, signed_volume, taubin, topology, vertex_norm
 from sds3d.export.repair import outward
 from sds3d.export.surface import decimate, extract
 from sds3d.export.views import look
-from sds3d.export.volume import iou_by_level, mended, solid, within
+from sds3d.export.volume import bridged, iou_by_level, mended, solid, within
 from sds3d.scenes.base import Field
 
 CPU = torch.device("cpu")
@@ -178,6 +178,20 @@ def test_small_holes_are_mended_and_gaps_outside_the_hull_stay() -> None:
     assert np.array_equal(mended(slab, carved, 3), slab)
     slab[11:13, 10:14, 11:13], slab[4:20, 10:14, 8:16] = 1.0, 0.0  # a gap wider than two radii
     assert np.array_equal(mended(slab, everywhere, 3), slab)
+
+
+def test_soft_holes_are_bridged_and_empty_ones_stay() -> None:
+    sheet = np.zeros((24, 12, 40), np.float32)
+    sheet[2:22, 4:8, 2:38] = 1.0
+    soft, faint = (np.s_[9:15, 4:8, x : x + 6] for x in (6, 24))  # holes, wider than the sheet is thick
+    sheet[soft], sheet[faint] = 0.4, 0.3
+    everywhere = np.ones(sheet.shape, bool)
+    assert not (mended(sheet, everywhere, 2) > 0.5)[soft][1:-1, :, 1:-1].any()
+    closed = bridged(sheet, everywhere, 7) > 0.5
+    assert closed[soft][:, 1:3].all() and not closed[faint].any()
+    assert not closed[np.where(sheet == 0)].any()  # nothing else grew
+    everywhere[9:15, :, 6:12] = False  # a view looks through it
+    assert np.array_equal(bridged(sheet, everywhere, 7), sheet)
 
 
 def test_views_agree_best_on_a_surface_that_lies_where_their_colours_do() -> None:

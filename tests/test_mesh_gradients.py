@@ -13,7 +13,7 @@ from sds3d.camera import Cameras, fit_distance, orbit
 from sds3d.render.mesh_draw import Drawn, Light, draw
 from sds3d.render.mesh_raster import project, rasterise, rasterise_torch
 from sds3d.render.mesh_silhouette import antialias, find_outline, find_torch, outline_of
-from sds3d.render.mesh_topology import bending, edges_of, laplacian, vertex_normals
+from sds3d.render.mesh_topology import Edges, bending, edges_of, laplacian, taubin, vertex_normals
 from sds3d.scenes.tetra import Lattice, place
 
 CPU = torch.device("cpu")
@@ -174,3 +174,19 @@ def test_regularisers_of_shapes_whose_values_are_known() -> None:
     assert laplacian(torch.tensor([[0.0, 0, 0], [2, 0, 0], [1, 0, 0]]), edges_of(line)).item() == pytest.approx(1.5)
     ball = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), dim=-1)
     assert torch.allclose(vertex_normals(ball, line), torch.full((3, 3), 3**-0.5))
+
+
+def test_smoothing_takes_what_changes_quickly_and_leaves_what_changes_slowly() -> None:
+    """On a ring of n vertices a wave of m periods is scaled by (1 - 0.5 k)(1 + 0.53 k) a round, k = 1 - cos(2 pi m / n)
+    (Taubin 1995), so that a zigzag all but goes; what has no edge stays."""
+    n, rounds = 12, 4
+    at = torch.arange(n)
+    none = torch.full((n, 2), -1)
+    ring = Edges(torch.stack([at, (at + 1) % n], -1), none, none)
+    waves = torch.stack([torch.cos(2 * torch.pi * m * at / n) for m in (1, 3, 6)], -1)
+    alone = torch.tensor([[0.7, -0.2, 3.0]])
+    k = 1 - torch.cos(2 * torch.pi * torch.tensor([1.0, 3.0, 6.0]) / n)
+    share = ((1 - 0.5 * k) * (1 + 0.53 * k)) ** rounds
+    assert share[0] > 0.98 and share[2] < 1e-6
+    smoothed = taubin(torch.cat([waves, alone]), ring, rounds)
+    torch.testing.assert_close(smoothed, torch.cat([waves * share, alone]), atol=1e-6, rtol=0)

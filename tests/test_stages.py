@@ -87,8 +87,8 @@ def test_what_makes_no_sense_is_told(overrides: dict[str, Any], words: str) -> N
 def test_a_mesh_from_nothing_begins_as_a_stage_of_splats(tmp_path: Path) -> None:
     """Not from a ball, which has no legs to pull out; unless it is asked for."""
     plain = resolve("a cup", {"scene": "mesh", "steps": 100, "splats.count": 7})
-    assert plain.stages == ("splats:60", "mesh:40") and stage_settings(plain, 0).scene_options.count == 7
-    assert resolve("a cup", {"scene": "mesh", "steps": "10", "scene.init": "grid"}).stages == ("grid:6", "mesh:4")
+    assert plain.stages == ("splats:80", "mesh:20@0.3") and stage_settings(plain, 0).scene_options.count == 7
+    assert resolve("a cup", {"scene": "mesh", "steps": "10", "scene.init": "grid"}).stages == ("grid:8", "mesh:2@0.3")
     assert resolve("a cup", {"scene": "mesh", "mesh.init": "ball"}).stages == ()
     assert resolve("a cup", {"scene": "mesh", "steps": 1}).stages == ()
     (tmp_path / "cup.stl").write_bytes(b"a cup")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sds3d.camera import ring
 from sds3d.errors import UserError
-from sds3d.export.mesh import Mesh, vertex_normals
+from sds3d.export.mesh import Mesh, taubin, vertex_normals
 from sds3d.export.splats import of_scene
 from sds3d.export.surface import extract
 from sds3d.export.texture import Texels, from_field, from_views
@@ -19,6 +19,8 @@ from sds3d.scenes.base import Scene
 from sds3d.scenes.mesh_color import Painter
 
 RESOLUTION, FACES = 96, 40_000  # most cells and triangles of the mesh between two stages
+BRIDGE = 0.2  # half the width of holes in soft sheets that are closed
+SMOOTHING = 80  # Taubin rounds, of triangles finer than the lattice: a scene's bumps go, its thin legs stay
 SIZE = 128  # pixels of the views that it is fitted to
 LIMIT = 0.97  # its farthest vertex, so that the ball holds it
 
@@ -40,7 +42,8 @@ def hand_over(old: Scene, new: Scene) -> None:
     if not isinstance(new, StartsFromMesh):
         raise UserError(f"a {type(new).__name__} cannot take over from another scene: choose mesh for the later stage")
     views = look(old, ring(8, (0.0, 35.0)), SIZE)
-    mesh = extract(old.surface(), views, old.device, min(RESOLUTION, 2 * new.cells), FACES).mesh
+    surface = extract(old.surface(), views, old.device, min(RESOLUTION, 2 * new.cells), FACES, BRIDGE)
+    mesh = taubin(surface.mesh, SMOOTHING)
     longest = np.linalg.norm(mesh.vertices, axis=1).max()
     shrunk = Mesh(mesh.vertices * np.float32(min(1.0, LIMIT / longest)), mesh.faces)
     new.start_from(shrunk.corners, painter_of(old, mesh))

@@ -13,7 +13,8 @@ from sds3d.scenes import SCENES
 if TYPE_CHECKING:
     from sds3d.engine.settings import Settings
 
-OPENING = 0.6  # of a run's steps go to the stage that a later one's scene needs to begin as something
+OPENING = 0.8  # of a run's steps go to the stage that a later one's scene needs to begin as something
+OPENED = 0.3  # strength of what comes after that: what is there is good, and more noise darkens and thickens it
 LATER = 0.5  # strength of a stage that does not say its own and starts from what there is
 FORM = re.compile(r"([\w-]+):(\d+)(?:@([\d.]+))?")
 
@@ -55,7 +56,7 @@ def opening(first: str, then: str, steps: int) -> tuple[str, ...]:
     """A run of `steps` steps of the scene `then` with one of the scene `first` before it, in words; none where there
     are too few."""
     before = round(OPENING * steps)
-    return (f"{first}:{before}", f"{then}:{steps - before}") if 0 < before < steps else ()
+    return (f"{first}:{before}", f"{then}:{steps - before}@{OPENED}") if 0 < before < steps else ()
 
 
 def stages_of(settings: Settings) -> list[Stage]:

@@ -15,7 +15,7 @@ from sds3d.export.mesh import Mesh, compact, taubin, watertight
 from sds3d.export.repair import outward, repaired, without_crumbs
 from sds3d.export.slivers import without_slivers
 from sds3d.export.views import Views
-from sds3d.export.volume import Volume, choose_level, mended, sample_field, solid, to_occupancy
+from sds3d.export.volume import Volume, bridged, choose_level, mended, sample_field, solid, to_occupancy
 from sds3d.scenes.base import Field
 
 MENDED = 0.054  # half the width of holes that are closed
@@ -33,9 +33,19 @@ class Surface:
     fine: Mesh | None = None  # as it was before it was decimated
 
 
-def extract(field: Field, views: Views, device: torch.device, resolution: int = 112, faces: int = 10_000) -> Surface:
+def extract(
+    field: Field,
+    views: Views,
+    device: torch.device,
+    resolution: int = 112,
+    faces: int = 10_000,
+    bridge: float = 0.0,
+) -> Surface:
     """The surface of `field` whose silhouettes match `views`, with at most `faces` triangles. Never empty: where the
-    field has no level that shows, the views' hull is meshed. A scene that shows nothing is a UserError."""
+    field has no level that shows, the views' hull is meshed. A scene that shows nothing is a UserError.
+
+    Half transparent sheets have holes at the level of their outline. Up to 2 `bridge` wide they are closed where the
+    field is half as dense."""
     coarse = min(resolution, LEVEL_RESOLUTION)
     volume, hull = sample_field(field, views, coarse, device)
     highest = float(volume.values.max())
@@ -47,7 +57,8 @@ def extract(field: Field, views: Views, device: torch.device, resolution: int = 
     level, iou, mesh = _deepest(volume, hull, min(level, highest / 2), views)
     if resolution > coarse:
         volume, hull = sample_field(field, views, resolution, device)
-        mesh = _smooth(to_occupancy(volume, level), hull)
+    if resolution > coarse or bridge:
+        mesh = _smooth(to_occupancy(volume, level), hull, bridge)
     return _finished(mesh, faces, level, iou)
 
 
@@ -85,9 +96,11 @@ def _finished(fine: Mesh, faces: int, level: float, iou: float) -> Surface:
     return Surface(mesh, level, iou, fine if len(mesh.faces) < len(fine.faces) else None)
 
 
-def _smooth(occupancy: Volume, hull: Tensor) -> Mesh:
-    cells = min(round(MENDED / occupancy.spacing), max(hull.shape) // 8)  # of a tiny object, not all of it
-    whole = mended(occupancy.values.numpy(), hull.numpy(), cells)
+def _smooth(occupancy: Volume, hull: Tensor, bridge: float = 0.0) -> Mesh:
+    cells, wide = (min(round(half / occupancy.spacing), max(hull.shape) // 8) for half in (MENDED, bridge))
+    whole = mended(occupancy.values.numpy(), hull.numpy(), cells)  # of a tiny object, not all of it
+    if bridge:
+        whole = bridged(whole, hull.numpy(), wide)
     return taubin(_march(solid(whole), occupancy), SMOOTHING)
 
 

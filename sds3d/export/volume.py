@@ -26,6 +26,7 @@ CHUNK = 1 << 18  # points per call of the field
 FAINTEST = 0.02  # a scene whose greatest alpha is below this shows nothing
 SLACK = 0.005  # levels within this IoU of the best count as equally good; depth decides among them
 CANDIDATES = 7
+SOFT = 1 / 3  # occupancy of half the level
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,11 @@ def mended(occupancy: np.ndarray, hull: np.ndarray, cells: int) -> np.ndarray:
     swept = within(labels == labels[0, 0, 0], reach)
     closed = ~swept[(slice(around, -around),) * 3] & hull
     return np.where(closed & ~inside, np.maximum(occupancy, 0.75), occupancy)
+
+
+def bridged(occupancy: np.ndarray, hull: np.ndarray, cells: int) -> np.ndarray:
+    """`occupancy` with holes closed as by `mended` where it is SOFT at least: they may be wide, being no gaps."""
+    return mended(occupancy, hull & (occupancy > SOFT), cells)
 
 
 def within(mask: np.ndarray, reach: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from sds3d.camera import Cameras
 from sds3d.errors import UserError
 from sds3d.render.mesh_distance import signed_distance
 from sds3d.render.mesh_draw import Light, Points, draw
-from sds3d.render.mesh_topology import bending, edges_of, laplacian
+from sds3d.render.mesh_topology import Edges, bending, edges_of, laplacian, taubin
 from sds3d.scenes.base import Field, Frame, OwnMesh, ParamGroup
 from sds3d.scenes.encodings import DenseGrid
 from sds3d.scenes.first_file import unchanged
@@ -32,7 +32,8 @@ from sds3d.scenes.thin import held, with_thin_parts, within
 REACH = 0.98  # the surface stays within this radius
 SHIFT = 0.3  # most that a lattice vertex moves along an axis, in cells: no tetrahedron turns inside out
 MARGIN = 0.01  # between that and what a file begins with
-INITS = ("splats", "grid", "ball")  # values of `init` that are no files
+STAGES = ("splats", "grid")  # values of `init` that are an earlier stage
+INITS = (*STAGES, "ball")  # those that are no files
 Span = tuple[float, float]  # a value at the start and at the end of a run
 
 
@@ -46,6 +47,7 @@ class MeshConfig:
     levels: int = 4  # of the nested grids of distances
     radius: float = 0.6  # of the ball that it starts as
     keep: float = 0.5  # of what it begins as, parts thinner than two cells keep their width to within 1 - this; 0: free
+    smooth: int = 6  # rounds that take the lattice's pattern off the surface (Taubin 1995), in training too
     opaque: bool = False  # leave out what would paint the surface like its view's background; it darkens, on white
     supersample: int = 2  # samples a side of a pixel, in training
     light: Literal["none", "camera"] = "none"  # camera: in training, lit as the embedded prior's pictures are
@@ -56,6 +58,7 @@ class MeshConfig:
     eikonal: Span = (0.05, 0.05)  # mean (|gradient| - 1)^2 near the surface: distances stay distances
     bending: Span = (0.05, 0.05)  # mean 1 - cosine between neighbouring faces
     laplacian: Span = (0.0, 0.0)  # mean squared distance to the neighbours' mean, in cells
+    after_stage: float = 0.33  # of all these rates, after an earlier stage: its shape and colours are good already
     lr_steps: int = 150  # from the first noise level to the last that the rates are for: with more they are smaller
 
     def __post_init__(self) -> None:
@@ -65,8 +68,12 @@ class MeshConfig:
             raise UserError(f"mesh.radius must lie between 0 and {REACH}, not {self.radius}")
         if not 0 <= self.keep < 1:
             raise UserError(f"mesh.keep is a share from 0 to below 1, not {self.keep}")
+        if not 0 < self.after_stage <= 1:
+            raise UserError(f"mesh.after_stage is a share above 0 and up to 1, not {self.after_stage}")
         if self.lr_steps < 1:
             raise UserError(f"mesh.lr_steps must be at least 1, not {self.lr_steps}")
+        if not 0 <= self.smooth <= 100:
+            raise UserError(f"mesh.smooth is a number of rounds from 0 to 100, not {self.smooth}")
         if not 1 <= self.supersample <= 8:
             raise UserError(f"mesh.supersample must lie between 1 and 8, not {self.supersample}")
 
@@ -77,6 +84,7 @@ class Cut:
 
     vertices: Tensor  # (V, 3), differentiable
     faces: Tensor  # (F, 3)
+    edges: Edges
     values: Tensor  # (V, 2) distances at the ends of the cut edges, the first inside
 
 
@@ -121,23 +129,26 @@ class MeshScene:
         if self.config.keep:
             self.limits = held(self.start, self.lattice, self.config.keep)
 
-    def cut(self) -> tuple[Cut, Tensor]:
-        """The surface, and the distances (n_vertices,) that it is the zero of."""
-        points = self.lattice.points
+    def sdf(self) -> Tensor:
+        """(n_vertices,) the distances that the surface is the zero of."""
         learned = self.lattice.spread(self.distances.table())[:, 0]
-        sdf = torch.maximum(self.start + learned, points.norm(dim=-1) - REACH)
-        if self.limits is not None:
-            sdf = within(sdf, *self.limits)
+        sdf = torch.maximum(self.start + learned, self.lattice.points.norm(dim=-1) - REACH)
+        return sdf if self.limits is None else within(sdf, *self.limits)
+
+    def cut(self, sdf: Tensor) -> Cut:
+        """The surface of `sdf`."""
+        shifts = torch.tanh(self.lattice.spread(self.shifts.table()))
+        moved = self.lattice.points + SHIFT * self.lattice.spacing * shifts
         crossings = self.lattice.crossings(sdf)
-        moved = points + SHIFT * self.lattice.spacing * torch.tanh(self.lattice.spread(self.shifts.table()))
+        edges = edges_of(crossings.faces)
         values = sdf.index_select(0, crossings.ends.flatten()).view(-1, 2)
-        return Cut(place(moved, sdf, crossings), crossings.faces, values), sdf
+        return Cut(taubin(place(moved, sdf, crossings), edges, self.config.smooth), crossings.faces, edges, values)
 
     def render(self, cameras: Cameras, size: int, background: Tensor) -> Frame:
         """B cameras at size x size over `background` (B, 3) sRGB. Pictures for looking at are not lit."""
         cameras, background = cameras.to(self.device), background.to(self.device)
-        cut, sdf = self.cut()
-        edges = edges_of(cut.faces)
+        sdf = self.sdf()
+        cut = self.cut(sdf)
         table = self.color.table()
         training = torch.is_grad_enabled()
 
@@ -148,7 +159,7 @@ class MeshScene:
         seen = draw(
             cut.vertices,
             cut.faces,
-            edges,
+            cut.edges,
             cameras,
             size,
             background,
@@ -156,7 +167,7 @@ class MeshScene:
             Light() if training and self.config.light == "camera" else None,
             supersample=self.config.supersample if training else 1,
         )
-        extra = {"cut": cut, "sdf": sdf, "edges": edges} if training else None
+        extra = {"cut": cut, "sdf": sdf} if training else None
         return Frame(seen.rgb, seen.alpha, seen.depth, seen.normal, extra)
 
     def parameters(self) -> list[ParamGroup]:
@@ -166,12 +177,13 @@ class MeshScene:
             ParamGroup("shifts", self.shifts.parameters(), *c.lr_shift),
             *self.color.parameters(),
         ]
-        return [replace(group, steps=c.lr_steps) for group in groups]
+        share = c.after_stage if c.init in STAGES else 1.0
+        return [replace(g, lr=share * g.lr, final=share * g.final, steps=c.lr_steps) for g in groups]
 
     def regulariser(self, frame: Frame, progress: float) -> Tensor:
         """Weighted sum of the configured terms; 0 where every weight is 0."""
         assert frame.extra is not None
-        cut, sdf, edges = frame.extra["cut"], frame.extra["sdf"], frame.extra["edges"]
+        cut, sdf = frame.extra["cut"], frame.extra["sdf"]
         c, spacing = self.config, self.lattice.spacing
         loss = sdf.sum() * 0
         if not len(cut.faces):
@@ -181,9 +193,9 @@ class MeshScene:
         if (weight := _at(c.eikonal, progress)) > 0:
             loss = loss + weight * self._eikonal(sdf)
         if (weight := _at(c.bending, progress)) > 0:
-            loss = loss + weight * bending(cut.vertices, cut.faces, edges)
+            loss = loss + weight * bending(cut.vertices, cut.faces, cut.edges)
         if (weight := _at(c.laplacian, progress)) > 0:
-            loss = loss + weight * laplacian(cut.vertices / spacing, edges)
+            loss = loss + weight * laplacian(cut.vertices / spacing, cut.edges)
         return loss
 
     def _eikonal(self, sdf: Tensor) -> Tensor:
@@ -215,7 +227,7 @@ class MeshScene:
     @torch.no_grad()
     def own_mesh(self) -> OwnMesh:
         """The surface as it is cut now. UserError when there is none."""
-        cut, _ = self.cut()
+        cut = self.cut(self.sdf())
         if not len(cut.faces):
             raise UserError("the mesh has vanished: lower mesh.lr_distance, or start from another seed")
         return OwnMesh(cut.vertices.cpu(), cut.faces.cpu())
@@ -224,7 +236,7 @@ class MeshScene:
     def surface(self) -> Field:
         """Occupancy from the distances, one half at the surface, and the colours."""
         n = self.config.resolution + 1
-        return occupancy(self.cut()[1][: n**3].view(n, n, n), self.color)
+        return occupancy(self.sdf()[: n**3].view(n, n, n), self.color)
 
     def state_dict(self) -> dict[str, Tensor]:
         parts: dict[str, DenseGrid | ColorField] = {"distances": self.distances, "shifts": self.shifts}
