@@ -191,6 +191,20 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
     assert (np.abs(surface.mesh.vertices - [0.02, 0.03, 0.01]).max(0) < [0.456, 0.306, 0.206]).all(), "corners grew"
 
 
+@pytest.mark.parametrize(("width", "out"), [(0.3, True), (0.9, True), (0.7, False), (1.2, True)])
+def test_thin_sheets_have_no_holes(width: float, out: bool) -> None:
+    """A tilted board comes out as one without handles, a cell thick at least, whichever way its faces look."""
+    cell, turn = 2 / 24, trimesh.transformations.rotation_matrix(0.3, [1, 0.3, 0.4])
+    board = trimesh.creation.box((1.1, width * cell, 0.9)).apply_transform(turn)
+    corners = board.triangles.astype(np.float32)
+    mine = scene()
+    mine.start_from(corners if out else corners[:, ::-1].copy(), red_right(corners))
+    own = mine.own_mesh()
+    assert trimesh.Trimesh(own.vertices, own.faces).euler_number == 2
+    heights = np.abs(own.vertices.numpy() @ turn[:3, 1]) / cell
+    assert 1.0 < 2 * heights.mean() < 1.2 and 2 * heights.max() < 1.4
+
+
 def test_the_lattice_does_not_show() -> None:
     """Unevenness from one of its vertices to the next goes: faces meet at much smaller angles. The ball stays."""
     bends, volumes = [], []
