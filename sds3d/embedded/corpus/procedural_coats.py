@@ -69,9 +69,17 @@ MARKS: dict[str, Callable[[Beast, Coat, Rng], list[Rule]]] = {
 def pattern(b: Beast, coat: Coat, rng: Rng) -> list[Rule]:
     """The light underside and chest, then the marks."""
     j = joints(b)
+    low = j.body_y - 0.45 * b.deep
     rules: list[Rule] = []
-    if b.lights in ("belly", "corgi"):
-        rules.append((lambda x, y, z: (y < j.body_y - 0.45 * b.deep) & (z < j.withers[2] + 0.3), coat.light))
-    if b.lights == "corgi":
-        rules.append((lambda x, y, z: (z > j.withers[2] + 0.02) & (y < j.head[1] - 0.45 * b.head_h), coat.light))
+    if b.lights == "belly":
+        rules.append((lambda x, y, z: (y < low) & (z < j.withers[2] + 0.3), coat.light))
+    if b.lights == "corgi":  # legs keep the coat's colour down to their socks, so that they part from bib and belly
+        throat, chest = j.head[1] - 0.45 * b.head_h, j.withers[2] + 0.02
+        rules.append((lambda x, y, z: ((z > chest) | (y < low)) & (y < throat) & _middle(b, x), coat.light))
+        rules.append((lambda x, y, z: y < 0.5 * b.leg, coat.paw or coat.light))
     return rules + MARKS[b.mark](b, coat, rng)
+
+
+def _middle(b: Beast, x: Array) -> Mask:
+    """Between the legs."""
+    return np.abs(x) < 0.45 * b.wide

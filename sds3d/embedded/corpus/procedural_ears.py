@@ -103,6 +103,11 @@ def _bushy(b: Beast, coat: Coat) -> list[Part]:
     return paint(brush, coat.main, (lambda x, y, z: z < tip, coat.light))
 
 
+def _plume(b: Beast, coat: Coat) -> list[Part]:
+    points = [(0, -0.03, 0.1), (0, 0.06, -0.14), (0, 0.26, -0.27), (0, 0.46, -0.24)]
+    return [Part(_tail(b, points, [0.07, 0.1, 0.11, 0.03], 14, 7), coat.main)]
+
+
 def _tuft(b: Beast, coat: Coat) -> list[Part]:
     drop = -0.75 * (b.leg + b.deep)
     rope = _tail(b, [(0, 0, 0.1), (0, -0.02, -0.12), (0, 0.6 * drop, -0.2), (0, drop, -0.18)], 0.032, 8)
@@ -132,6 +137,7 @@ TAILS: dict[str, Maker] = {
     "up": _up,
     "long": _long_tail,
     "bushy": _bushy,
+    "plume": _plume,
     "tuft": _tuft,
     "hair": _hair,
     "pig": _pig,
