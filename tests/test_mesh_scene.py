@@ -183,12 +183,12 @@ def test_thin_parts_are_kept_and_nothing_else_grows() -> None:
         assert (grown[beside & (away > 0.8 * cells) & (away < 1.6 * cells)] > 0).all(), "a leg is fat"
     ball = mine.lattice.points.norm(dim=-1) - 0.6
     assert not thin_inside(ball, mine.lattice).any(), "a ball has no thin part"
-    solid = scene()
+    solid = scene(smooth=0)  # whose rounds move corners by less than 0.001
     plain = box((0.9, 0.6, 0.4)).apply_translation((0.02, 0.03, 0.01))
     solid.start_from(plain.triangles.astype(np.float32), red_right(plain.triangles))
     surface = own_surface(solid, 100_000)
     assert surface is not None
-    assert (np.abs(surface.mesh.vertices - [0.02, 0.03, 0.01]).max(0) < [0.456, 0.306, 0.206]).all(), "corners grew"
+    assert (np.abs(surface.mesh.vertices - [0.02, 0.03, 0.01]).max(0) < [0.455, 0.305, 0.205]).all(), "corners grew"
 
 
 @pytest.mark.parametrize(("width", "out"), [(0.3, True), (0.9, True), (0.7, False), (1.2, True)])

@@ -57,8 +57,8 @@ class Reporter:
         self.console = Console(highlight=False, stderr=stderr)
         self.bar: Any = None
         self.task: Any = None
-        self.first: tuple[int, float] | None = None  # step of this run, and when it began
-        self.last = -1
+        self.first = (0, 0.0)  # step of this run, and when it began
+        self.last: int | None = None
         self.spoke = time.perf_counter()
 
     def note(self, text: str) -> None:
@@ -72,7 +72,7 @@ class Reporter:
     def step(self, record: Record) -> None:
         """A finished step."""
         now = time.perf_counter()
-        if self.first is None or record.step != self.last + 1:  # of another run
+        if record.step - 1 != self.last:  # of another run
             self.first = (record.step, now - record.ms["total"] / 1e3)
         self.last = record.step
         done = record.step - self.first[0] + 1

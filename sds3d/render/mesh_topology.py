@@ -70,20 +70,20 @@ def bending(vertices: Tensor, faces: Tensor, edges: Edges) -> Tensor:
 
 def laplacian(vertices: Tensor, edges: Edges) -> Tensor:
     """Mean squared distance of a vertex to the mean of its neighbours, uniform weights."""
-    count = degrees(edges, len(vertices))
+    count = _degrees(edges, len(vertices))
     return _to_neighbours(vertices, edges, count)[count > 0].square().sum(-1).mean()
 
 
 def taubin(vertices: Tensor, edges: Edges, rounds: int, shrink: float = 0.5, grow: float = -0.53) -> Tensor:
     """Vertices (V, 3) after `rounds` Laplacian steps inwards and as many outwards (Taubin 1995), differentiable: what
     changes from one vertex to the next goes, volume stays."""
-    count = degrees(edges, len(vertices))
+    count = _degrees(edges, len(vertices))
     for step in (shrink, grow) * rounds:
         vertices = vertices + step * _to_neighbours(vertices, edges, count)
     return vertices
 
 
-def degrees(edges: Edges, n_vertices: int) -> Tensor:
+def _degrees(edges: Edges, n_vertices: int) -> Tensor:
     """(V,) how many edges a vertex has."""
     return torch.bincount(edges.ends.flatten(), minlength=n_vertices)
 
