@@ -18,6 +18,8 @@ from sds3d.camera import orbit
 from sds3d.engine import run as runs
 from sds3d.engine.generate import _carry_through
 from sds3d.engine.refine import asset_file, formats_of, refine_settings, usual_strength
+from sds3d.engine.resolve import resolve
+from sds3d.engine.setup import check_source
 from sds3d.errors import UserError
 from sds3d.export.compressed import write_compressed_ply
 from sds3d.export.splat_files import write_ply
@@ -27,6 +29,7 @@ from sds3d.scenes.foreground import opaque
 from sds3d.scenes.mesh_subdivide import subdivide
 from sds3d.scenes.texture import create_texture
 from sds3d.scenes.texture_config import TextureConfig
+from sds3d.scenes.texture_scene import TextureScene
 from sds3d.streams import stream
 
 CPU = torch.device("cpu")
@@ -242,6 +245,23 @@ def test_formats_are_those_of_the_content(cup: Path, cloud: Path, tmp_path: Path
 def test_mistakes_are_told(cup: Path, distance: float, overrides: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         refine_settings(cup, "red", overrides, None, distance)
+
+
+def test_the_scene_texture_is_checked_before_a_run_begins(
+    cup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="sds3d texture ASSET"):
+        check_source(resolve("red", {"scene": "texture"}))
+    with pytest.raises(UserError, match="export.faces has no effect"):
+        resolve("red", {"scene": "texture", "texture.asset": str(cup), "export.faces": 500})
+    (tmp_path / "mine.glb").write_bytes(cup.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    chosen = resolve("red", {"scene": "texture", "texture.asset": "mine.glb"})
+    monkeypatch.chdir("/")  # from where the run may be resumed
+    assert isinstance(create_texture(chosen.scene_options, CPU, stream(0, "init")), TextureScene)
+    (tmp_path / "mine.glb").write_bytes(b"something else")
+    with pytest.raises(UserError, match="not what this run started from"):
+        create_texture(chosen.scene_options, CPU, stream(0, "init"))
 
 
 def test_a_changed_or_missing_asset_is_told(cup: Path, cloud: Path, tmp_path: Path) -> None:

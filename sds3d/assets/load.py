@@ -58,6 +58,12 @@ def load_asset(path: Path | str, up: str | None = None, front: str | None = None
         return splats.assemble(SPLATS[kind](source), axes, source.notes, kind not in SAY_UP)
 
 
+def holds_mesh(path: Path | str) -> bool:
+    """Whether a file begins as a mesh, and not as Gaussians. Errors as for load_mesh."""
+    with explained(path):
+        return kind_of(open_source(Path(path).expanduser())) in MESHES
+
+
 def load_mesh(path: Path | str, up: str | None = None, front: str | None = None) -> LoadedMesh:
     """The mesh in a .glb, .gltf, .obj, .ply or .stl file, in the world (+Y up, front +Z, unit ball).
 

@@ -15,8 +15,6 @@ from sds3d.assets.source import open_source
 from sds3d.engine.resolve import resolve
 from sds3d.engine.settings import Settings
 from sds3d.errors import UserError
-from sds3d.export.config import refuse_unused
-from sds3d.files import digest
 from sds3d.scenes.texture import load
 from sds3d.scenes.texture_config import TextureConfig
 
@@ -42,15 +40,12 @@ def refine_settings(
     loaded = load(TextureConfig(asset=str(path), up=up, front=front))
     mine = {
         "texture.asset": str(path),
-        "texture.asset_digest": digest(path),
         "texture.distance": distance,
         "strength": strength if strength is not None else usual_strength(loaded),
         "formats": formats_of(path),
         "export.texture": TEXTURE,
     }
     settings = resolve(words, {**mine, **overrides, "scene": "texture"}, preset)
-    if isinstance(loaded, LoadedMesh):
-        refuse_unused(settings.export, overrides, given=True)
     return settings, loaded.notes
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sds3d.assets.load import holds_mesh
 from sds3d.config import coerce, flatten, load_preset, read_yaml, to_dict
 from sds3d.engine.settings import Settings, from_values
 from sds3d.engine.stages import opening, parse_stages
@@ -51,10 +52,12 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     files |= {key: base[key] for key in ("source", "source_digest") if source}
     files |= _changes(prompt, chosen) | _control(mine, str(chosen.get("control", ""))) | _ip_adapter(chosen)
     files |= _first_shapes(mine, base, source, names[2:])
+    files |= _asset(str({**base, **mine}.get("texture.asset", ""))) if scene == "texture" and not source else {}
     own = {key: chosen[key] for key in ("stages", "scene", "steps") if chosen["stages"]}
     settings = from_values({**base, **mine, **own, **files, "prompt": clean(prompt), "preset": preset})
-    if scene == "mesh":
-        refuse_unused(settings.export, mine, given=False)
+    asset = settings.scene_options.asset if scene == "texture" else ""
+    if scene == "mesh" or (asset and holds_mesh(asset)):
+        refuse_unused(settings.export, mine, given=bool(asset))
     pictured = "--ip-adapter" if settings.ip_adapter else "--image" if settings.image else ""
     if pictured and "image" not in settings.objective.needs():
         raise UserError(f"{pictured} has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
@@ -120,6 +123,11 @@ def _first_shapes(
             path = locate(init, key, names)
             files |= {key: str(path), f"{key}_digest": digest(path)}
     return files
+
+
+def _asset(asset: str) -> dict[str, str]:
+    """The file that a texture scene is, absolute, and the digest of its content; nothing where none is named."""
+    return {"texture.asset": str(_file(asset)), "texture.asset_digest": digest(_file(asset))} if asset else {}
 
 
 def _changes(prompt: str, chosen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

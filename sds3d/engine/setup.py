@@ -21,6 +21,7 @@ from sds3d.priors.base import Prior, views_per_object
 from sds3d.scenes import SCENES
 from sds3d.scenes.base import Scene
 from sds3d.scenes.splats_config import SHAPES
+from sds3d.scenes.texture_config import TextureConfig
 from sds3d.streams import stream
 
 
@@ -48,9 +49,11 @@ def create_critic(settings: Settings, prior: Prior, scene: Scene) -> LoraCritic 
 
 
 def check_source(settings: Settings) -> None:
-    """UserError when the guidance edits a finished run and there is none."""
+    """UserError when the guidance edits a finished run and there is none, or the scene an asset and none is named."""
     if settings.objective.source and not settings.source:
         raise UserError(f"guidance {settings.guidance!r} edits a finished run: give its folder with --source RUN")
+    if isinstance(settings.scene_options, TextureConfig):
+        settings.scene_options.check()
 
 
 def check_changes(settings: Settings) -> None:

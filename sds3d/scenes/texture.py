@@ -26,8 +26,7 @@ def create_texture(
 
 def load(config: TextureConfig) -> LoadedMesh | LoadedSplats:
     """The asset that the settings name."""
-    if not config.asset:
-        raise UserError('the scene texture is an asset of yours: sds3d texture ASSET "words"')
+    config.check()
     if config.asset_digest and digest(Path(config.asset)) != config.asset_digest:
         raise UserError(f"{config.asset} is not what this run started from: start again with sds3d texture or refine")
     return load_asset(config.asset, config.up or None, config.front or None)

@@ -43,3 +43,8 @@ class TextureConfig:
             raise UserError(f"texture.supersample must lie between 1 and 8, not {self.supersample}")
         if self.edge < 0.005:
             raise UserError(f"texture.edge must be at least 0.005, not {self.edge}")
+
+    def check(self) -> None:
+        """UserError when no asset is named."""
+        if not self.asset:
+            raise UserError('the scene texture is an asset of yours: sds3d texture ASSET "words"')
