@@ -14,6 +14,39 @@ import numpy as np
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
 
 
+PLY_KINDS = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double", "O": "list uchar int"}
+
+
+def ply(order: str, **tables: Any) -> bytes:
+    """A .ply of structured arrays, in which columns of objects hold lists of whole numbers; `order` "<", ">", or "" for
+    text."""
+    form = {"": "ascii", "<": "binary_little_endian", ">": "binary_big_endian"}[order]
+    header, body = ["ply", f"format {form} 1.0"], b""
+    for name, rows in tables.items():
+        kinds = {column: rows.dtype[column] for column in rows.dtype.names}
+        header.append(f"element {name} {len(rows)}")
+        header += [f"property {PLY_KINDS[kind.str[1:]]} {column}" for column, kind in kinds.items()]
+        if order and np.dtype("O") not in kinds.values():
+            body += rows.astype(rows.dtype.newbyteorder(order)).tobytes()
+            continue
+        for row in rows:
+            cells: list[Any] = []
+            for value in row:
+                cells += [np.uint8(len(value)), *value.astype("i4")] if isinstance(value, np.ndarray) else [value]
+            words = " ".join(map(str, cells)) + "\n"
+            parts = (np.asarray(c).astype(c.dtype.newbyteorder(order)).tobytes() for c in cells)
+            body += b"".join(parts) if order else words.encode()
+    return "\n".join([*header, "end_header", ""]).encode() + body
+
+
+def ply_vertices(file: Any) -> np.ndarray:
+    """The structured array of a .ply's vertices as trimesh reads it, from a path or an open file."""
+    import trimesh
+
+    rows: np.ndarray = trimesh.load(file, file_type="ply", process=False).metadata["_ply_raw"]["vertex"]["data"]
+    return rows
+
+
 def data_uri(data: bytes, kind: str = "application/octet-stream") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

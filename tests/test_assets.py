@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from asset_files import TRIANGLE, Gltf, checker, png
+from asset_files import TRIANGLE, Gltf, checker, ply, png
 
 from sds3d.assets import load_asset, load_mesh
 from sds3d.assets.mesh import LoadedMesh, decoded, encoded
@@ -224,15 +224,12 @@ def test_obj_without_its_material_says_so(tmp_path):
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("polygons", [[[0, 1, 2]], [[0, 1, 2], [0, 2, 3, 1]]])
 def test_ply_with_colours_and_polygons(tmp_path, text, polygons):
-    from plyfile import PlyData, PlyElement
-
     kinds = [("x", "f8"), ("y", "f8"), ("z", "f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
     vertex = np.array([(0, 0, 0, *RED), (1, 0, 0, *RED), (0, 1, 0, *RED), (0, 0, 1, *RED)], kinds)
     face = np.empty(len(polygons), [("vertex_indices", "O"), ("flags", "i4")])
     face["vertex_indices"] = [np.array(p, "i4") for p in polygons]
     face["flags"] = 7
-    parts = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
-    PlyData(parts, text=text, byte_order="=" if text else ">").write(tmp_path / "a.ply")
+    (tmp_path / "a.ply").write_bytes(ply("" if text else ">", vertex=vertex, face=face))
     loaded = load_mesh(tmp_path / "a.ply")
     assert len(loaded.faces) == sum(len(p) - 2 for p in polygons)
     assert np.allclose(middle(loaded), [1, 0, 0, 1])

@@ -72,12 +72,12 @@ def test_nvcc_of_cuda_home_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_packages_are_held_against_their_bounds() -> None:
-    needed = ["torch>=2.4", "numba>=0.60", "plyfile>=1.0", 'pytest>=8.0; extra == "dev"']
+    needed = ["torch>=2.4", "numba>=0.60", "trimesh>=1.0", 'pytest>=8.0; extra == "dev"']
     installed = {"torch": "2.13.0+cpu", "numba": "0.58.1"}
     by_name = {row.name: row for row in packages(needed, installed)}
-    assert set(by_name) == {"python", "numba", "plyfile"}
+    assert set(by_name) == {"python", "numba", "trimesh"}
     assert "0.58.1 is installed, >=0.60 is needed" in by_name["numba"].detail
-    assert by_name["plyfile"].text == 'is missing: pip install "plyfile>=1.0"'
+    assert by_name["trimesh"].text == 'is missing: pip install "trimesh>=1.0"'
     fits = packages(needed[:1], installed)[1]
     assert (fits.name, fits.status, fits.detail) == ("packages", "ok", "torch 2.13.0+cpu")
     assert packages(None)[1].remedy.startswith("pip install")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from analytic_scenes import Fog, Solid, sphere, union, waves
+from asset_files import ply_vertices
 from PIL import Image
-from plyfile import PlyData
 
 from sds3d.assets import Placement
 from sds3d.config import apply
@@ -146,14 +146,14 @@ def test_stl_and_coloured_ply(exported):
     folder, result, _ = exported
     shape = trimesh.load(folder / "asset.stl", force="mesh")
     assert len(shape.faces) == result["qa"]["faces"] and shape.is_watertight
-    colored = PlyData.read(folder / "asset-mesh.ply")["vertex"]
+    colored = ply_vertices(folder / "asset-mesh.ply")
     front = colored["z"] > 0.15
     assert colored["blue"][front].mean() > 200 > 60 > colored["red"][front].mean()
 
 
 def test_splats_over_a_mesh(exported):
     """In the file the world is turned by half a turn about Z."""
-    vertex = PlyData.read(exported[0] / "asset.ply")["vertex"]
+    vertex = ply_vertices(exported[0] / "asset.ply")
     assert len(vertex) == SMALL.splats
     means = torch.tensor(np.stack([-vertex["x"], -vertex["y"], vertex["z"]], -1))
     assert tower().distance(means).abs().max() < 0.05
@@ -169,10 +169,10 @@ def test_splats_over_a_mesh(exported):
 
 def test_splat_ply_has_the_standard_properties_and_values(tmp_path, gaussians):
     write_splat_ply(tmp_path / "a.ply", gaussians)
-    element = PlyData.read(tmp_path / "a.ply")["vertex"]
+    element = ply_vertices(tmp_path / "a.ply")
     names = "x y z nx ny nz f_dc_0 f_dc_1 f_dc_2 opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3"
-    assert [p.name for p in element.properties] == names.split()
-    assert all(p.val_dtype == "f4" for p in element.properties)
+    assert list(element.dtype.names) == names.split()
+    assert {element.dtype[name].str for name in element.dtype.names} == {"<f4"}
     assert (tmp_path / "a.ply").read_bytes().startswith(b"ply\nformat binary_little_endian 1.0\n")
     stack = {
         k: torch.tensor(np.stack([element[n] for n in names.split() if n.startswith(k)], -1))
@@ -198,11 +198,11 @@ def test_splat_ply_agrees_with_gsplat(tmp_path, gaussians):
         sh0,
         torch.zeros(50, 0, 3),
     )
-    theirs = PlyData.read(BytesIO(data))["vertex"]
+    theirs = ply_vertices(BytesIO(data))
     write_splat_ply(tmp_path / "a.ply", gaussians)
-    ours = PlyData.read(tmp_path / "a.ply")["vertex"]
-    for prop in theirs.properties:
-        assert np.allclose(ours[prop.name], theirs[prop.name], atol=1e-5), prop.name
+    ours = ply_vertices(tmp_path / "a.ply")
+    for name in theirs.dtype.names:
+        assert np.allclose(ours[name], theirs[name], atol=1e-5), name
 
 
 def test_splats_that_are_broken_or_unseen_are_left_out(tmp_path, gaussians):
@@ -210,7 +210,7 @@ def test_splats_that_are_broken_or_unseen_are_left_out(tmp_path, gaussians):
     means[3, 1] = torch.nan
     opacities[7] = 1e-4
     write_splat_ply(tmp_path / "a.ply", Splats(means, gaussians.scales, gaussians.quats, opacities, gaussians.colors))
-    assert len(PlyData.read(tmp_path / "a.ply")["vertex"]) == 48
+    assert len(ply_vertices(tmp_path / "a.ply")) == 48
 
 
 def test_facing_turns_z_to_the_normal():
@@ -230,7 +230,7 @@ class OfSplats(Solid):
 def test_a_scene_of_splats_writes_its_own_and_needs_no_mesh_for_that(tmp_path):
     scene = OfSplats(lambda p: 1 / 0)  # neither drawn nor meshed
     result = export_asset(scene, tmp_path, ["ply"], SMALL)
-    assert len(PlyData.read(tmp_path / "asset.ply")["vertex"]) == 4
+    assert len(ply_vertices(tmp_path / "asset.ply")) == 4
     assert result["qa"] is None and result["line"] == "4 Gaussians"
 
 

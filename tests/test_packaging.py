@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_no_dependency_with_a_licence_that_forbids_business() -> None:
         canonicalize_name(Requirement(line).name) for line in (ROOT / "constraints.txt").read_text().splitlines()[1:]
     }
     assert not {"nvdiffrast", "diff-gaussian-rasterization", "tinycudann", "simple-knn"} & names
+    licences = {name: licence(name) for name in names}
+    assert licences["torch"] and licences["numpy"]
+    assert not {name: text for name, text in licences.items() if re.search(r"GPL|General Public|(?i:non-?comm)", text)}
+
+
+def licence(name: str) -> str:
+    """What an installed package says of its licence, "" of one that is not here. Of a whole text the first line."""
+    try:
+        about = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        return ""
+    stated = [about.get("License-Expression"), (about.get("License") or "").strip().partition("\n")[0]]
+    stated += [line for line in about.get_all("Classifier") or () if line.startswith("License")]
+    return "; ".join(filter(None, stated))
 
 
 def test_the_readme_has_the_two_commands() -> None:

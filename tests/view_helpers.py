@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from asset_files import ply
 from PIL import Image
 
 from sds3d.assets.gaussians import SH0, Gaussians
@@ -112,8 +113,6 @@ def cloud(count: int = 400, degree: int = 0) -> Gaussians:
 
 def write_ply(path: Path, splats: Gaussians) -> Path:
     """A .ply of 3D Gaussian Splatting: +Y is down."""
-    from plyfile import PlyData, PlyElement
-
     turned = splats.turned(HALF_TURN)
     columns = {
         **dict(zip("xyz", turned.means.T, strict=True)),
@@ -124,7 +123,7 @@ def write_ply(path: Path, splats: Gaussians) -> Path:
         **{f"rot_{i}": q for i, q in enumerate(turned.quats.T)},
     }
     rows = np.rec.fromarrays(list(columns.values()), dtype=[(name, "<f4") for name in columns])
-    PlyData([PlyElement.describe(np.asarray(rows), "vertex")], byte_order="<").write(path)
+    path.write_bytes(ply("<", vertex=np.asarray(rows)))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from sds3d.scenes.base import Scene
 
 def write_ply(path: Path, splats: Gaussians) -> list[Path]:
     """Every number as it is: nothing is lost."""
-    from plyfile import PlyData, PlyElement
-
     rest = splats.sh[:, 1:].transpose(0, 2, 1).reshape(len(splats), -1)  # all of red first
     columns = {
         **dict(zip("xyz", splats.means.T, strict=True)),
@@ -36,9 +33,9 @@ def write_ply(path: Path, splats: Gaussians) -> list[Path]:
     rows = np.empty(len(splats), [(name, "<f4") for name in columns])
     for name, column in columns.items():
         rows[name] = column
-    stream = io.BytesIO()
-    PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(stream)
-    return [write_bytes(path, stream.getvalue())]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [f"property float {name}" for name in columns]
+    return [write_bytes(path, "\n".join([*header, "end_header", ""]).encode() + rows.tobytes())]
 
 
 def write_splat(path: Path, splats: Gaussians) -> list[Path]:
