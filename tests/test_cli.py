@@ -177,7 +177,9 @@ def failing(error: BaseException) -> Any:
         (PermissionError(13, "Permission denied", "x"), 2, "Permission denied"),
         (Interrupted("stopped at step 3 of 9; go on with: sds3d resume x"), 130, "sds3d resume"),
         (KeyboardInterrupt(), 130, "stopped"),
-        (MemoryError(), 2, "out of memory"),
+        (MemoryError(), 2, "out of memory: take fewer views (--set views=1)"),
+        (ImportError("Numba needs NumPy 2.3 or less"), 2, "a package does not load (Numba needs NumPy 2.3 or less)"),
+        (ModuleNotFoundError("No module named 'sds3d.x'", name="sds3d.x"), 1, "internal error: ModuleNotFoundError"),
         (ZeroDivisionError("a\nb"), 1, "internal error: ZeroDivisionError: a b"),
     ],
 )

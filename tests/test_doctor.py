@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import warnings
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
 from sds3d.engine import doctor as examine
 from sds3d.engine.doctor import Row, backend_row, compiler, doctor, guarded, outputs, packages, video
 from sds3d.errors import UserError
 from sds3d.priors import PRIORS, Source
-from sds3d.render import splats
+from sds3d.render import splats, volume
+from sds3d.scenes.grid import GridConfig, GridScene
+from sds3d.scenes.splats import SplatScene, SplatsConfig
+from sds3d.streams import stream
 
 
 def test_every_topic_has_a_row_and_every_problem_a_way_out(tmp_path: Path) -> None:
@@ -33,6 +40,30 @@ def test_renderer_row_tells_what_runs_here() -> None:
     assert row.detail.startswith(used)
     for name, reason in splats.available_backends().items():
         assert reason in ("ok", None) or f"{name}: {reason}" in row.detail
+
+
+def test_a_backend_that_does_not_load_is_told_and_the_next_one_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> ModuleType:
+        if name == "numba":
+            raise ImportError("Numba needs\nanother NumPy")
+        return import_module(name)
+
+    monkeypatch.setattr(splats, "import_module", load)
+    monkeypatch.setattr(volume, "_missing", lambda name: None if name == "torch" else "out of order")
+    cpu, generator = torch.device("cpu"), stream(0, "init")
+    assert {row.name: row.status for row in examine.renderers()} == dict.fromkeys(
+        ("splats renderer", "grid renderer"), "problem"
+    )
+    with pytest.warns(
+        UserWarning,
+        match=r"Gaussians are drawn by plain torch on cpu.*load \(Numba needs another NumPy\)",
+    ):
+        assert SplatScene.create(SplatsConfig(count=10), cpu, generator).backend == "torch"
+    with pytest.warns(UserWarning, match=r"grids are drawn by plain torch.*numba: out of order"):
+        assert GridScene.create(GridConfig(occupancy=4), cpu, generator).backend == "torch"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # who asks for it need not be told
+        SplatScene.create(SplatsConfig(count=10, backend="torch"), cpu, generator)
 
 
 def test_backends_say_why_they_are_not_used() -> None:

@@ -318,7 +318,7 @@ def brightness(images: Tensor, prompt: str) -> Tensor:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"views": 6}, "give a multiple of 4 as --views, not 6"),
+        ({"views": 6}, "give a multiple of 4, as in --set views=4, not 6"),
         ({"sds.perp_neg": 1.0, "guidance": "sds"}, "leave perp_neg out"),
         ({"guidance": "lmc_sds"}, "lmc_sds learns from single views"),
     ],
@@ -355,7 +355,7 @@ def test_generate_is_interrupted_and_resumes(folder: Path, tmp_path: Path, monke
     tiny = sets(SMALL)
     command = ["generate", PROMPT, "--preset", "mvdream", "--prior", str(folder), "--out", str(tmp_path), *tiny]
     wrong = CliRunner().invoke(app, [*command, "--set", "views=3"])
-    assert wrong.exit_code == 2 and "give a multiple of 4 as --views, not 3" in " ".join(wrong.output.split())
+    assert wrong.exit_code == 2 and "give a multiple of 4, as in --set views=4, not 3" in " ".join(wrong.output.split())
     stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == 130, stopped.output
     (run,) = (found for found in tmp_path.iterdir() if (found / "checkpoint.safetensors").exists())

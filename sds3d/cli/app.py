@@ -78,7 +78,10 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror, 2
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory: lower --views or --size, or choose the preset fast", 2
+        return "out of memory: take fewer views (--set views=1), or on a GPU let --budget 8GB choose", 2
+    if isinstance(error, ImportError) and not (error.name or "").startswith("sds3d"):
+        way_out = "pip install -c constraints.txt -e . mends it, sds3d doctor tells more"
+        return f"a package does not load ({' '.join(str(error).split())}): {way_out}", 2
     reason = " ".join(str(error).split())
     return f"internal error: {type(error).__name__}: {reason} (run it again with --debug and report it)", 1
 

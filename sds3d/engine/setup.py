@@ -77,7 +77,7 @@ def check_prior(settings: Settings, prior: Prior) -> None:
     together = views_per_object(prior)
     looks = f"prior {prior.name!r} looks at {together} views of an object together"
     if settings.views % together:
-        raise UserError(f"{looks}: give a multiple of {together} as --views, not {settings.views}")
+        raise UserError(f"{looks}: give a multiple of {together}, as in --set views={together}, not {settings.views}")
     if together > 1 and any(name.startswith("view:") for name in settings.objective.needs()):
         raise UserError(f"{looks}, all with their own cameras: leave perp_neg out, it wants the same view of each")
 

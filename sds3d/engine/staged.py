@@ -13,6 +13,7 @@ from sds3d.engine.hand_over import hand_over
 from sds3d.engine.meter import Meter
 from sds3d.engine.optim import Optimizers
 from sds3d.engine.record import Step
+from sds3d.engine.remarks import noting_warnings
 from sds3d.engine.settings import Settings
 from sds3d.engine.setup import create_critic, create_scene
 from sds3d.engine.stages import stage_at, stage_settings, stages_of
@@ -54,7 +55,8 @@ class Staged:
     def _advance(self) -> None:
         """On to the next stage, whose scene starts from what this one's has become."""
         settings = stage_settings(self.settings, self.index + 1)
-        scene = create_scene(settings, self.prior.device)
+        with noting_warnings(self.tell):
+            scene = create_scene(settings, self.prior.device)
         hand_over(self.scene, scene)
         self._enter(self.index + 1, settings, scene)
 

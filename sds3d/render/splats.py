@@ -7,7 +7,6 @@ torch   plain torch on any device; slow, the reference
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -47,7 +46,11 @@ def _obstacle(name: str, device: torch.device | None = None) -> str | None:
         from sds3d.render.splats_gsplat import obstacle
 
         return obstacle()
-    return None if importlib.util.find_spec(name) else "not installed"
+    try:
+        import_module(name)
+    except ImportError as error:
+        return f"it does not load ({' '.join(str(error).split())[:120]})"
+    return None
 
 
 def available_backends() -> dict[str, str]:

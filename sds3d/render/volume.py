@@ -63,7 +63,7 @@ def _missing(name: str) -> str | None:
         try:
             import sds3d.render.volume_numba  # noqa: F401
         except ImportError as error:
-            return f"numba does not load ({error})"
+            return f"it does not load ({' '.join(str(error).split())[:120]})"
         return None
     if not torch.cuda.is_available():
         return "no CUDA device"

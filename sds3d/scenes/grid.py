@@ -9,8 +9,18 @@ from torch import Tensor
 
 from sds3d.camera import Cameras
 from sds3d.errors import UserError
+from sds3d.render.fallback import warn_if_slow
 from sds3d.render.occupancy import OccupancyGrid
-from sds3d.render.volume import Samples, ball_bounds, choose_backend, composite, cull, march, weights
+from sds3d.render.volume import (
+    Samples,
+    available_backends,
+    ball_bounds,
+    choose_backend,
+    composite,
+    cull,
+    march,
+    weights,
+)
 from sds3d.scenes import regularisers
 from sds3d.scenes.backdrop import Backdrop
 from sds3d.scenes.base import Field, Frame, ParamGroup
@@ -31,6 +41,8 @@ class GridScene:
     def __init__(self, config: GridConfig, device: torch.device | str, generator: torch.Generator) -> None:
         self.config, self.device = config, torch.device(device)
         self.backend = choose_backend(config.backend, self.device)
+        if config.backend == "auto":
+            warn_if_slow("grids", self.backend, self.device, available_backends)
         self.field = _field(config, self.device, generator)
         self.occupancy = OccupancyGrid(
             config.occupancy, BOUND, config.occupancy_threshold, config.occupancy_decay, self.device

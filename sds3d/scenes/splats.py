@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from sds3d.camera import Cameras
+from sds3d.render.fallback import warn_if_slow
 from sds3d.render.harmonics import basis, rest
 from sds3d.render.projection import rotation_matrices
-from sds3d.render.splats import SplatFrame, check_backend, choose_backend, render_splats
+from sds3d.render.splats import SplatFrame, available_backends, check_backend, choose_backend, render_splats
 from sds3d.render.splats_field import SplatField
 from sds3d.render.splats_surfels import check_surfels, render_surfels
 from sds3d.scenes import init, mcmc
@@ -46,6 +47,8 @@ class SplatScene:
     def __init__(self, config: SplatsConfig, device: torch.device | str, generator: torch.Generator) -> None:
         self.config, self.device = config, torch.device(device)
         self.backend = choose_backend(self.device) if config.backend == "auto" else config.backend
+        if config.backend == "auto":
+            warn_if_slow("Gaussians", self.backend, self.device, available_backends)
         check_backend(self.backend, self.device)
         if config.surfels:
             check_surfels(self.device)
