@@ -186,6 +186,22 @@ def test_from_a_share_of_the_run_on_opacities_are_pulled_to_one_and_haze_is_let_
     assert torch.allclose(pull, torch.where(solid, -0.5, 0.0) * opacities * (1 - opacities), atol=1e-6)
 
 
+def test_gaussians_are_widened_less_and_less_on_the_screen() -> None:
+    """Two discs a pixel and a half apart: what is between them covers more at first than at the end, by the closed form
+    alpha = o exp(-d^2 / 2 (s^2 f^2 / z^2 + dilation)) of each."""
+    camera, size = orbit(1, 0.0), 33
+    pixel = float(camera.distance / camera.focal(size))
+    for progress, dilation in ((0.0, 0.3), (0.5, 0.175), (1.0, 0.05)):
+        scene = scene_of(SplatsConfig(count=2, cap=2, smooth=0.0))
+        scene.params["means"].data = torch.tensor([[-0.75 * pixel, 0, 0], [0.75 * pixel, 0, 0]])
+        scene.params["scales"].data = torch.full((2, 3), 0.4 * pixel).log()
+        scene.params["opacities"].data = torch.full((2,), 0.6).logit()
+        scene.progress = progress
+        between = scene.render(camera, size, torch.zeros(1, 3)).alpha[0, 0, 16, 16].item()
+        one = 0.6 * math.exp(-(0.75**2) / 2 / (0.4**2 + dilation))
+        assert between == pytest.approx(1 - (1 - one) ** 2, abs=1e-4)  # a little aslant
+
+
 def test_what_is_hidden_takes_the_colour_before_it() -> None:
     """An opaque red shell around a green core: the core's Gaussians are seen by nobody and turn red, the shell's stay
     what they are."""

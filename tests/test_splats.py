@@ -30,12 +30,16 @@ def cloud(n: int = 200, seed: int = 0, spread: float = 0.4) -> dict[str, Tensor]
     }
 
 
-def draw(splats: dict[str, Tensor], cameras: Cameras, size: int, backend: str) -> tuple[SplatFrame, dict[str, Tensor]]:
+def draw(
+    splats: dict[str, Tensor], cameras: Cameras, size: int, backend: str, dilation: float = DILATION
+) -> tuple[SplatFrame, dict[str, Tensor]]:
     """The frame and the gradients of a random linear function of rgb, alpha and depth."""
     g = stream(1, "upstream")
     leaves = {name: value.clone().requires_grad_() for name, value in splats.items()}
     background = torch.rand(len(cameras), 3, generator=g)
-    frame = render_splats(**leaves, cameras=cameras, size=size, background=background, backend=backend)
+    frame = render_splats(
+        **leaves, cameras=cameras, size=size, background=background, backend=backend, dilation=dilation
+    )
     loss = sum((v * torch.randn(v.shape, generator=g)).sum() for v in (frame.rgb, frame.alpha, frame.depth))
     assert isinstance(loss, Tensor)
     loss.backward()
@@ -46,11 +50,11 @@ def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).detach().norm() / b.detach().norm().clamp_min(1e-12))
 
 
-def assert_agree(splats: dict[str, Tensor], cameras: Cameras, size: int) -> None:
+def assert_agree(splats: dict[str, Tensor], cameras: Cameras, size: int, dilation: float = DILATION) -> None:
     """Pixels within 2e-5, depth within 2e-4, gradients within 1e-4 of their norm (float32, different order of sums).
     Radii are rounded up to whole pixels, so one in a hundred may differ by one."""
-    ours, g_ours = draw(splats, cameras, size, "numba")
-    truth, g_truth = draw(splats, cameras, size, "torch")
+    ours, g_ours = draw(splats, cameras, size, "numba", dilation)
+    truth, g_truth = draw(splats, cameras, size, "torch", dilation)
     assert (ours.rgb - truth.rgb).abs().max() < 2e-5
     assert (ours.alpha - truth.alpha).abs().max() < 2e-5
     assert (ours.depth - truth.depth).abs().max() < 2e-4
@@ -86,6 +90,10 @@ def test_numba_agrees_on_extreme_sizes() -> None:
     assert_agree(splats, orbit(2), 24)
 
 
+def test_backends_agree_whatever_the_dilation() -> None:
+    assert_agree(cloud(), orbit(2), 24, dilation=0.05)
+
+
 def test_nothing_to_see() -> None:
     """Faint, far-off and absent Gaussians leave the background, exactly, and gradients of zero."""
     splats = cloud(40)
@@ -119,15 +127,16 @@ def test_broken_gaussians_are_not_drawn() -> None:
         assert torch.equal(gradients[name][:50], truth[name]), name
 
 
-def test_one_gaussian_in_closed_form() -> None:
-    """An isotropic Gaussian on the axis: alpha = o exp(-d^2 / 2 (s^2 f^2 / z^2 + 0.3)), its depth the distance."""
+@pytest.mark.parametrize("dilation", [DILATION, 0.05])
+def test_one_gaussian_in_closed_form(dilation: float) -> None:
+    """An isotropic Gaussian on the axis: alpha = o exp(-d^2 / 2 (s^2 f^2 / z^2 + dilation)), its depth the distance."""
     cameras, size, sigma, opacity = orbit(1), 32, 0.1, 0.8
     color = torch.tensor([[0.2, 0.5, 0.9]])
     one = (torch.zeros(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), sigma), torch.tensor([opacity]), color)
     for backend in ("numba", "torch"):
-        frame = render_splats(*one, cameras, size, torch.ones(1, 3), backend=backend)
+        frame = render_splats(*one, cameras, size, torch.ones(1, 3), backend=backend, dilation=dilation)
         centre = torch.arange(size) + 0.5 - size / 2
-        variance = (sigma * cameras.focal(size) / cameras.distance) ** 2 + DILATION
+        variance = (sigma * cameras.focal(size) / cameras.distance) ** 2 + dilation
         alpha = opacity * torch.exp(-(centre**2 + centre[:, None] ** 2) / 2 / variance)
         alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0)
         assert torch.allclose(frame.alpha[0, 0], alpha, atol=1e-5)

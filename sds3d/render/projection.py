@@ -14,7 +14,7 @@ from torch import Tensor
 from sds3d.camera import Cameras
 
 NEAR = 0.01  # Gaussians nearer than this are not drawn
-DILATION = 0.3  # pixels^2 added to the diagonal of the screen covariance
+DILATION = 0.3  # pixels^2 added to the diagonal of the screen covariance, by default
 MIN_ALPHA = 1.0 / 255.0  # weaker contributions are skipped
 MAX_ALPHA = 0.999
 MIN_TRANSMITTANCE = 1e-4  # a pixel is finished before its transmittance falls to this
@@ -59,7 +59,15 @@ def facing(normals: Tensor) -> Tensor:
     return torch.nn.functional.normalize(torch.where((z < -1 + 1e-6)[:, None], turned, quats), dim=-1)
 
 
-def project(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, cameras: Cameras, size: int) -> Projection:
+def project(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    cameras: Cameras,
+    size: int,
+    dilation: float = DILATION,
+) -> Projection:
     """Means (N, 3), quaternions (N, 4), scales (N, 3) and opacities (N,) seen by B cameras at size x size pixels."""
     view = cameras.world_to_camera()
     focal = cameras.focal(size)[:, None]  # (B, 1)
@@ -75,9 +83,9 @@ def project(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, cam
     slope = (focal / z)[..., None]
     right = slope * (axes[..., 0, :] - u * axes[..., 2, :])  # (B, N, 3): rows of J W R S
     down = slope * (axes[..., 1, :] - v * axes[..., 2, :])
-    xx = (right * right).sum(-1) + DILATION
+    xx = (right * right).sum(-1) + dilation
     xy = (right * down).sum(-1)
-    yy = (down * down).sum(-1) + DILATION
+    yy = (down * down).sum(-1) + dilation
     conics = torch.stack([yy, -xy, xx], -1) / (xx * yy - xy * xy)[..., None]
 
     with torch.no_grad():

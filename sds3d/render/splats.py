@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sds3d.camera import Cameras
 from sds3d.errors import UserError, unknown
-from sds3d.render.projection import MIN_ALPHA, Raster
+from sds3d.render.projection import DILATION, MIN_ALPHA, Raster
 
 BACKENDS = {  # name -> module with `rasterize`; in order of preference
     "gsplat": "sds3d.render.splats_gsplat",
@@ -82,6 +82,7 @@ def render_splats(
     background: Tensor,
     backend: str | None = None,
     absgrad: bool = False,
+    dilation: float = DILATION,
 ) -> SplatFrame:
     """N Gaussians in B views of size x size pixels.
 
@@ -89,12 +90,13 @@ def render_splats(
     in [0, 1]; colors (N, 3) sRGB, or (B, N, 3) for colours that differ between the views; background (B, 3) sRGB. All
     float32 on one device. `backend` defaults to the fastest for that device. With `absgrad`, `means2d.absgrad`
     (B, N, 2) holds sums over pixels of |dL/d mean2d| after a backward pass, each component for itself (AbsGS, Ye et
-    al. 2024). Raises UserError for a backend that is unknown or unusable here.
+    al. 2024). `dilation`, in square pixels, is what the screen covariance grows by. Raises UserError for a backend that
+    is unknown or unusable here.
     """
     name = backend or choose_backend(means.device)
     check_backend(name, means.device)
     rasterize: Callable[..., Raster] = import_module(BACKENDS[name]).rasterize
-    raster = rasterize(means, quats, scales, opacities, colors, cameras.to(means.device), size, absgrad)
+    raster = rasterize(means, quats, scales, opacities, colors, cameras.to(means.device), size, absgrad, dilation)
     alpha = 1 - raster.transmittance
     rgb = raster.sums[:, :3] + raster.transmittance * background[:, :, None, None]
     depth = raster.sums[:, 3:] / alpha.clamp_min(MIN_ALPHA / 2)

@@ -43,13 +43,14 @@ def rasterize(
     cameras: Cameras,
     size: int,
     absgrad: bool = False,
+    dilation: float = DILATION,
 ) -> Raster:
     """Raster of N Gaussians in B views on a CUDA device."""
     from gsplat import rasterization
 
     sums, alpha, meta = rasterization(
         means, quats, scales, opacities, colors, cameras.world_to_camera(), intrinsics(cameras, size), size, size,
-        near_plane=NEAR, eps2d=DILATION, packed=False, render_mode="RGB+D", rasterize_mode="classic", absgrad=absgrad,
+        near_plane=NEAR, eps2d=dilation, packed=False, render_mode="RGB+D", rasterize_mode="classic", absgrad=absgrad,
     )  # fmt: skip
     means2d: Tensor = meta["means2d"]
     if means2d.requires_grad:

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from sds3d.camera import Cameras
 from sds3d.render.jit import in_parallel, ranges
-from sds3d.render.projection import Raster
+from sds3d.render.projection import DILATION, Raster
 from sds3d.render.splats_projection import GRADS, SCREEN, project, project_backward
 from sds3d.render.splats_raster import TILE, count_hits, fill_hits, raster_backward, raster_forward
 
@@ -33,15 +33,15 @@ def rasterize(
     cameras: Cameras,
     size: int,
     absgrad: bool = False,
+    dilation: float = DILATION,
 ) -> Raster:
     """Raster of N Gaussians in B views, float32 on the CPU."""
     probe = torch.zeros(len(cameras), len(means), 2, requires_grad=torch.is_grad_enabled())
     radii = torch.zeros_like(probe, requires_grad=False)
     absolute = torch.zeros_like(radii) if absgrad else None
     view = cameras.world_to_camera().contiguous().numpy()
-    image = _Rasterize.apply(
-        means, quats, scales, opacities, colors, probe, radii, absolute, view, cameras.focal(size).numpy(), size
-    )
+    seen_by = (view, cameras.focal(size).numpy(), size, np.float32(dilation))
+    image = _Rasterize.apply(means, quats, scales, opacities, colors, probe, radii, absolute, seen_by)
     if absgrad:
         probe.absgrad = absolute  # type: ignore[attr-defined]
     return Raster(image[:, :4], image[:, 4:], probe, radii)
@@ -78,18 +78,18 @@ class _Rasterize(torch.autograd.Function):
         probe: Tensor,
         radii: Tensor,
         absolute: Tensor | None,
-        view: np.ndarray,
-        focal: np.ndarray,
-        size: int,
+        seen_by: tuple[np.ndarray, np.ndarray, int, np.float32],
     ) -> Tensor:
+        """`seen_by`: the cameras' matrices and focal lengths, the size of the image, the dilation."""
         shape = [np.ascontiguousarray(p.detach().numpy()) for p in (means, quats, scales, opacities)]
+        view, _, size, _ = seen_by
         views, n, side = len(view), len(means), -(-size // TILE)
         paint = colors.detach() if colors.dim() == 3 else colors.detach()[None]  # (1 or B, N, 3)
         opaque = opacities.detach()[None, :, None].expand(len(paint), n, 1)
         shade = np.ascontiguousarray(torch.cat([paint, opaque], -1).numpy())
         screen = np.empty((views, n, SCREEN), np.float32)
         keys = np.empty((views, n), np.int64)
-        in_parallel(project, [(*shape, view, focal, size, screen, keys, *r) for r in ranges(n, PIECES)])
+        in_parallel(project, [(*shape, *seen_by, screen, keys, *r) for r in ranges(n, PIECES)])
         offsets, hits = _bin(screen, keys, side)
         image = np.empty((views, 5, size, size), np.float32)
         last = np.empty((views, side * side, TILE * TILE), np.float32)
@@ -100,9 +100,7 @@ class _Rasterize(torch.autograd.Function):
         ctx.state = (
             shape,
             shade,
-            view,
-            focal,
-            size,
+            seen_by,
             screen,
             offsets,
             hits,
@@ -117,8 +115,8 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        shape, shade, view, focal, size, screen, offsets, hits, image, last, pieces, absolute, painted = ctx.state
-        views, n, side = len(view), shade.shape[1], -(-size // TILE)
+        shape, shade, seen_by, screen, offsets, hits, image, last, pieces, absolute, painted = ctx.state
+        views, n, side = len(seen_by[0]), shade.shape[1], -(-seen_by[2] // TILE)
         upstream = np.ascontiguousarray(grad.numpy())
         buffers = np.zeros((len(pieces), n, GRADS), np.float32)
         sums = None if absolute is None else np.zeros((len(pieces), n, 2), np.float32)
@@ -129,11 +127,11 @@ class _Rasterize(torch.autograd.Function):
         per_view = len(pieces) // views
         in_parallel(
             project_backward,
-            [(*shape, view, focal, size, buffers, per_view, *out, probe, *r) for r in ranges(n, PIECES)],
+            [(*shape, *seen_by, buffers, per_view, *out, probe, *r) for r in ranges(n, PIECES)],
         )
         d_means, d_quats, d_scales, d_opacities, d_colors = (torch.from_numpy(g) for g in out)
         if absolute is not None and sums is not None:
             absolute.copy_(torch.from_numpy(sums.reshape(views, per_view, n, 2).sum(1)))
         d_colors = d_colors.view(painted)
         grads = (d_means, d_quats, d_scales, d_opacities[:, 0], d_colors, torch.from_numpy(probe))
-        return *grads, None, None, None, None, None
+        return *grads, None, None, None

@@ -20,7 +20,7 @@ GRADS = 10
 CULLED = np.int64(0x7FFFFFFF00000000)  # sorts behind every depth
 
 # The kernels see these as float32 literals.
-_NEAR, _DILATION = np.float32(projection.NEAR), np.float32(projection.DILATION)
+_NEAR = np.float32(projection.NEAR)
 _MIN_ALPHA, _SLACK = np.float32(projection.MIN_ALPHA), np.float32(projection.FRUSTUM_SLACK)
 _0, _HALF, _1, _2, _FAR = (np.float32(c) for c in (0.0, 0.5, 1.0, 2.0, 1e9))
 
@@ -86,7 +86,9 @@ def _scaled_axes(rotation: Any, scales: Any, i: int) -> Any:
 
 
 @kernel
-def project(means, quats, scales, opacities, view, focal, size, screen, keys, first, last):  # type: ignore[no-untyped-def]
+def project(  # type: ignore[no-untyped-def]
+    means, quats, scales, opacities, view, focal, size, dilation, screen, keys, first, last,
+):  # fmt: skip
     """screen (B, N, 8) and sort keys (depth bits, index) of Gaussians first..last in every view."""
     half, full = np.float32(size) * _HALF, np.float32(size)
     for i in range(first, last):
@@ -107,7 +109,7 @@ def project(means, quats, scales, opacities, view, focal, size, screen, keys, fi
             right, down, _ = _jacobian_axes(
                 axes, view, b, min(max(u, -limit), limit), min(max(v, -limit), limit), f / z
             )
-            xx, xy, yy = _dot(right, right) + _DILATION, _dot(right, down), _dot(down, down) + _DILATION
+            xx, xy, yy = _dot(right, right) + dilation, _dot(right, down), _dot(down, down) + dilation
             det = xx * yy - xy * xy
             px, py = u * f + half, v * f + half
             rx, ry = np.float32(math.ceil(reach * math.sqrt(xx))), np.float32(math.ceil(reach * math.sqrt(yy)))
@@ -145,7 +147,7 @@ def _axes_backward(quat, rotation, length, scales, d_axes, d_quats, d_scales, i)
 
 @kernel
 def project_backward(  # type: ignore[no-untyped-def]
-    means, quats, scales, opacities, view, focal, size, buffers, per_view,
+    means, quats, scales, opacities, view, focal, size, dilation, buffers, per_view,
     d_means, d_quats, d_scales, d_opacities, d_colors, d_screen, first, last,
 ):  # fmt: skip
     """Sums the buffers of Gaussians first..last over pieces and views and takes them back to the parameters. d_colors
@@ -183,7 +185,7 @@ def project_backward(  # type: ignore[no-untyped-def]
             u, v, slope = x / z, y / z, f / z
             cu, cv = min(max(u, -limit), limit), min(max(v, -limit), limit)
             right, down, forward = _jacobian_axes(axes, view, b, cu, cv, slope)
-            xx, xy, yy = _dot(right, right) + _DILATION, _dot(right, down), _dot(down, down) + _DILATION
+            xx, xy, yy = _dot(right, right) + dilation, _dot(right, down), _dot(down, down) + dilation
             det = xx * yy - xy * xy
             kxx, kxy, kyy = yy / det, -xy / det, xx / det
             # alpha falls with power = d^T K d / 2: dL/dmean = K sum(h d), dL/dK = -sum(h d d^T) / 2,

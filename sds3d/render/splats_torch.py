@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from sds3d.camera import Cameras
-from sds3d.render.projection import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, Raster, project
+from sds3d.render.projection import DILATION, MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, Raster, project
 
 PAIRS = 1 << 22  # pixel-Gaussian pairs held at once
 
@@ -23,9 +23,10 @@ def rasterize(
     cameras: Cameras,
     size: int,
     absgrad: bool = False,
+    dilation: float = DILATION,
 ) -> Raster:
     """Raster of N Gaussians in B views; O(B N size^2) work, memory bounded by recomputing blocks of pixels."""
-    means2d, conics, depths, radii = project(means, quats, scales, opacities, cameras, size)
+    means2d, conics, depths, radii = project(means, quats, scales, opacities, cameras, size, dilation)
     if means2d.requires_grad:
         means2d.retain_grad()
     absolute = torch.zeros_like(means2d) if absgrad else None

@@ -131,7 +131,7 @@ class SplatScene:
             return _frame(disc, extra, disc.normal)
         seen = render_splats(
             **splats, cameras=cameras, size=size, background=background, backend=self.backend,
-            absgrad=self.config.absgrad,
+            absgrad=self.config.absgrad, dilation=_at(self.config.dilation, self.progress),
         )  # fmt: skip
         return _frame(seen, extra)
 

@@ -45,6 +45,7 @@ class SplatsConfig:
     spread: float = 0.6  # their standard deviation over their mean spacing
     opacity: float = 0.12  # of the Gaussians in the ball or the box
     smooth: float = 0.025  # standard deviation added to every Gaussian: what the training views cannot resolve
+    dilation: Span = (0.3, 0.05)  # pixels^2 that widen Gaussians on the screen: in small views it hides what gapes
     sh: int = 0  # degree of the colour's spherical harmonics, 0 (the same from all sides) to 3
     sh_until: float = 0.5  # share of the run at which the last degree comes in; those before it in equal steps
     surfels: bool = False  # flat Gaussians (2DGS), on CUDA only
@@ -90,6 +91,8 @@ class SplatsConfig:
             raise unknown("splats.backend", self.backend, ("auto", *BACKENDS))
         if self.refine_every < 1:
             raise UserError(f"splats.refine_every must be at least 1, not {self.refine_every}")
+        if not (min(self.dilation) > 0 and max(self.dilation) <= 1):
+            raise UserError(f"splats.dilation must lie above 0 and up to 1 square pixel, not {self.dilation}")
         if not 0 <= self.sh <= 3:
             raise UserError(f"splats.sh is a degree from 0 to 3, not {self.sh}")
         if min(self.box) <= 0:
@@ -99,6 +102,8 @@ class SplatsConfig:
     def _check_strategy(self) -> None:
         if self.absgrad and self.strategy == "mcmc":
             raise UserError("splats.absgrad has no effect with splats.strategy=mcmc, which looks at no gradients")
+        if self.surfels and self.dilation != SplatsConfig.dilation:
+            raise UserError("splats.dilation has no effect with splats.surfels=true: leave one of them out")
         if self.absgrad and self.surfels:
             raise UserError("splats.absgrad is not there for splats.surfels: leave one of them out")
         if not 0 < self.mcmc.dead < 1 or self.mcmc.growth < 0:
