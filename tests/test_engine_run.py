@@ -70,6 +70,13 @@ def test_the_same_settings_again_do_nothing_until_forced(finished: Path) -> None
     assert (finished / "checkpoint.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_a_run_goes_on_with_another_speed_and_remembers_it(tmp_path: Path) -> None:
+    run = runs.create(settings(steps=4, checkpoint_every=2), tmp_path)
+    run.begin()
+    folder, _ = make(tmp_path, checkpoint_every=3)
+    assert folder == run.folder and runs.load(folder).settings.checkpoint_every == 3
+
+
 def test_force_starts_over_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
     folder, _ = make(tmp_path, formats="ply")
     (folder / "notes.txt").write_text("mine")

@@ -20,7 +20,7 @@ from sds3d.errors import UserError
 from sds3d.priors.base import Cond, Prior
 from sds3d.priors.diffusion import DiffusionPrior
 from sds3d.priors.oracle import gaussian
-from sds3d.priors.speed import Speed, configure, in_batches, relieve, with_relief
+from sds3d.priors.speed import Speed, configure, in_batches, networks, relieve, vae, with_relief
 from sds3d.streams import stream
 
 CPU = torch.device("cpu")
@@ -95,10 +95,30 @@ def test_switches_that_a_prior_has_not_are_refused() -> None:
     configure(oracle, Speed())
     with pytest.raises(UserError, match="no network"):
         configure(oracle, Speed(batch=2))
+    with pytest.raises(UserError, match="no network"):
+        configure(oracle, Speed(float32=True))
     with pytest.raises(UserError, match="speed.batch"):
         Speed(batch=-1)
     with pytest.raises(UserError, match="reduce-overhead is for CUDA"):
         configure(random_prior("sd15-random", CPU), Speed(compile="reduce-overhead"))
+
+
+def test_a_prior_in_half_precision_computes_in_float32_when_told_to() -> None:
+    """With the weights that it has: the same as one whose networks were converted before it was made."""
+    image = torch.rand(1, 3, 64, 64, generator=stream(0, "image"))
+    answers = []
+    for half in (False, True):
+        prior = random_prior("sd15-random", CPU)
+        for module in (*networks(prior), *vae(prior)):
+            torch.nn.Module.to(module, torch.bfloat16)
+            if not half:
+                torch.nn.Module.to(module, torch.float32)
+        prior.dtype = torch.bfloat16 if half else torch.float32
+        configure(prior, Speed(float32=half))
+        x = prior.encode(image)
+        answers.append(torch.cat([x, prior.predict(x, torch.tensor([500]), prior.text(["a ball"]))]))
+        assert {p.dtype for module in (*networks(prior), *vae(prior)) for p in module.parameters()} == {torch.float32}
+    assert torch.equal(*answers)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def forecast(
     folder = find_folder(prior)
     settings = resolve(PROMPT, {**(overrides or {}), "prior": prior}, preset)
     parts, family = inspect(folder), family_of(folder)
-    dtypes = precisions(folder, family, device, None)
+    dtypes = precisions(folder, family, device, torch.float32 if settings.speed.float32 else None)
     symbolic = symbolic_prior(folder, parts, dtypes)
     grown = [pixels for _, pixels in parse_milestones(settings.milestones)]
     size = max(grown, default=settings.size or symbolic.size)

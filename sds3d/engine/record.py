@@ -114,8 +114,6 @@ class Watch:
             return
         image, guidance = math.isfinite(seen["image"]), seen["nonfinite"] == 0
         where = "rendered images" if not image else "prior's predictions" if not guidance else "scene's gradients"
-        hint = "use a prior in float32" if where.startswith("prior") else "lower the scene's learning rates"
-        raise UserError(
-            f"stopped at step {step}: the {where} were not finite {PATIENCE} steps in a row; {hint} "
-            "and resume from the last checkpoint"
-        )
+        half = "the same command with --set speed.float32=true goes on from the last checkpoint"
+        hint = half if where.startswith("prior") else "start again with lower learning rates (sds3d list settings)"
+        raise UserError(f"stopped at step {step}: the {where} were not finite {PATIENCE} steps in a row; {hint}")

@@ -60,12 +60,13 @@ class Run:
         return (self.folder / "result.json").is_file()
 
     def begin(self, force: bool = False) -> None:
-        """Write config.yaml if it is not there; `force` first removes what an earlier run wrote."""
+        """Write config.yaml, anew where what is no part of the result's identity has changed; `force` first removes
+        what an earlier run wrote."""
         if force:
             _clear(self.folder, OWN)
-        config = self.folder / "config.yaml"
-        if not config.exists():
-            write_bytes(config, write_yaml(self.settings.as_dict()).encode())
+        config, text = self.folder / "config.yaml", write_yaml(self.settings.as_dict()).encode()
+        if not config.exists() or config.read_bytes() != text:
+            write_bytes(config, text)
 
     def save(self, run: Resumable) -> None:
         """Checkpoint the loop at its current step."""
@@ -93,9 +94,18 @@ class Run:
         write_bytes(self.folder / "result.json", text.encode() + b"\n")
 
 
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
+def place(settings: Settings, root: Path) -> Run:
+    """Where the run of `settings` is under `root`, or would be."""
+    return Run(root / f"{slug(settings.prompt)}-{settings.hash}", settings)
+
+
 def create(settings: Settings, root: Path) -> Run:
     """The run of `settings` under `root`, its folder made if there is none."""
-    folder = root / f"{slug(settings.prompt)}-{settings.hash}"
+    folder = place(settings, root).folder
     try:
         root.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -129,7 +139,7 @@ def locked(folder: Path, made: bool = False) -> Iterator[None]:
     one are swept. `made`: this process has made the folder, and takes it away again if nothing came to be in it."""
     with open(_lock_file(folder), "w") as file:
         if not _lock(file):
-            raise UserError(f"another sds3d is working in {folder}: wait for it or choose another seed")
+            raise Busy(f"another sds3d is working in {folder}: wait for it or choose another seed")
         _clear(folder, (".*.[0-9]*.part*", "preview/.*.[0-9]*.part*"))
         for leftover in folder.glob(".staging-[0-9]*"):
             _remove_tree(leftover)

@@ -29,6 +29,7 @@ class Speed:
     vae_checkpointing: bool = False  # compute again within the encoder's blocks what the way back needs
     vae_slicing: bool = False  # encode each view again instead of keeping anything for the way back
     batch: int = 0  # most predictions in one forward; 0: all of a step
+    float32: bool = False  # networks and VAE compute in it, where half precision gives numbers that are not finite
 
     def __post_init__(self) -> None:
         if isinstance(self.compile, bool):
@@ -51,6 +52,10 @@ def configure(prior: Prior, speed: Speed) -> None:
             "views of an object together"
         )
     prior.batch = speed.batch
+    if speed.float32:
+        for module in (*networks(prior), *vae(prior)):
+            torch.nn.Module.to(module, torch.float32)  # type: ignore[call-overload]
+        prior.dtype = torch.float32  # type: ignore[attr-defined]
     if speed.channels_last and prior.device.type == "cuda":
         for module in (*networks(prior), *vae(prior)):
             torch.nn.Module.to(module, memory_format=torch.channels_last)  # type: ignore[call-overload]
