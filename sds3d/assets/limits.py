@@ -37,12 +37,15 @@ def at_most(count: int, limit: int, what: str, advice: str = "") -> int:
 
 
 def faces_within(count: int) -> int:
+    """The count, if a file may have so many faces; else Broken."""
     return at_most(count, MAX_FACES, "faces", "decimate it first")
 
 
 def vertices_within(count: int) -> int:
+    """The count, if a file may have so many vertices; else Broken."""
     return at_most(count, MAX_VERTICES, "vertices", "decimate it first")
 
 
 def splats_within(count: int) -> int:
+    """The count, if a file may have so many Gaussians; else Broken."""
     return at_most(count, MAX_SPLATS, "Gaussians", "prune it first")

@@ -45,6 +45,7 @@ def read_ply(source: Source) -> list[Part]:
 
 
 def vertex_columns(table: NDArray[Any], *names: str) -> Doubles:
+    """(V, len(names)) of these columns of a table."""
     return np.stack([table[name].astype(np.float64) for name in names], -1)
 
 

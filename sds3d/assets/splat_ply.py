@@ -94,6 +94,7 @@ def bits(packed: NDArray[Any], widths: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def between(low: Floats, high: Floats, share: NDArray[np.float64]) -> Floats:
+    """From low to high by the share, all of one shape."""
     return (low * (1 - share) + high * share).astype(np.float32)
 
 

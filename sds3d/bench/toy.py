@@ -62,6 +62,7 @@ class Outcome:
 
 
 def ring_prior() -> MixturePrior:
+    """Equal Gaussians on a circle in the plane, as pictures of one pixel in two channels."""
     angle = torch.arange(MODES) * (2 * math.pi / MODES)
     means = RADIUS * torch.stack([angle.cos(), angle.sin()], -1)
     return MixturePrior(means.view(MODES, 2, 1, 1), torch.full((MODES,), STD), labels=LABELS, name="oracle:ring")

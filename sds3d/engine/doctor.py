@@ -204,6 +204,7 @@ def nvcc_version() -> str | None:
 
 
 def nvidia_driver() -> bool:
+    """Whether there is an NVIDIA driver, with a device or not."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 

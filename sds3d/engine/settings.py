@@ -54,6 +54,8 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class Settings:
+    """A run's settings: what `sds3d list settings` shows and config.yaml holds. UserError for values out of range."""
+
     prompt: str = ""
     negative: str = NEGATIVE  # what csd and nfsd push away from
     image: str = ""  # file of the reference picture for image-prompted guidance; empty: the prior draws one

@@ -53,6 +53,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
+    """Device, processor, cores and system, as runs and benches write them down."""
     found: dict[str, Any] = {
         "device": str(device),
         "processor": processor_name(),
@@ -66,6 +67,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def processor_name() -> str:
+    """The CPU's name, where the system tells it, else its architecture."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():

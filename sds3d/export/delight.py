@@ -51,9 +51,11 @@ def harmonics(normals: Tensor) -> Tensor:
 
 
 def to_linear(srgb: Tensor) -> Tensor:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1), any shape."""
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055).clamp_min(0) ** 2.4)
 
 
 def to_srgb(linear: Tensor) -> Tensor:
+    """Linear light to sRGB in [0, 1] (IEC 61966-2-1), any shape; clamped."""
     linear = linear.clamp(0, 1)
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(1e-9) ** (1 / 2.4) - 0.055)

@@ -42,6 +42,8 @@ class TexturedMesh:
 
 @dataclass(frozen=True)
 class Topology:
+    """How a mesh hangs together."""
+
     components: int
     watertight: bool  # every edge belongs to an even number of faces, in opposite directions
     manifold: bool  # every edge belongs to at most two faces, and the faces around a vertex are one fan
@@ -53,6 +55,7 @@ def face_normals(corners: Floats) -> Floats:
 
 
 def areas(mesh: Mesh) -> Floats:
+    """(F,) areas of the faces."""
     return np.linalg.norm(face_normals(mesh.corners), axis=1) / 2
 
 

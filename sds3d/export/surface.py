@@ -27,6 +27,8 @@ SMOOTHING = 6  # Taubin rounds: takes marching cubes' terraces away, leaves thin
 
 @dataclass(frozen=True)
 class Surface:
+    """A mesh cut from a field, and where it was cut."""
+
     mesh: Mesh
     level: float  # the density at which the surface lies; 0 when the visual hull had to stand in
     level_iou: float  # silhouettes of that level against the views it was chosen by

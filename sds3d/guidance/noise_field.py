@@ -43,6 +43,7 @@ class FieldNoise(Distillation):
 
 
 def voxel_edge(c: Context, texels: int) -> float:
+    """Side of the noise's voxels, in the world's units: a texel of the prior's x holds so many along a side."""
     return 2 / (FILL * c.x.shape[-1] * texels)
 
 

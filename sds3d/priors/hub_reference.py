@@ -50,12 +50,14 @@ def page(reference: Reference) -> str:
 
 
 def endpoint() -> str:
+    """The hub's address, as HF_ENDPOINT has it."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT
 
 
 def cache_folder() -> Path:
+    """Where downloads are kept, as HF_HOME or HF_HUB_CACHE has it."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)

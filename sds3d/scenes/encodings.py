@@ -18,6 +18,8 @@ PRIMES = (1, 2654435761, 805459861)  # Teschner et al. 2003, as in instant-ngp
 
 
 class Encoding(Protocol):
+    """Features of points by levels of grids: a table of them made once a step, then read at points (P, 3)."""
+
     width: int
     count: int  # levels
     active: int  # levels in use, the coarsest first

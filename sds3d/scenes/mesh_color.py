@@ -44,6 +44,8 @@ class HashedConfig:
 
 @dataclass(frozen=True)
 class ColorConfig:
+    """The field of a mesh scene's colours. Spans are (start, end) of the run."""
+
     encoding: Literal["auto", "dense", "hash"] = "auto"  # auto: dense on the CPU, hash on CUDA
     dense: VoxelConfig = field(default_factory=VoxelConfig)
     hash: HashedConfig = field(default_factory=HashedConfig)

@@ -30,6 +30,8 @@ class Crossings:
 
 @dataclass(frozen=True)
 class Lattice:
+    """Corners, edges and tetrahedra that fill the cube [-bound, bound]^3 with so many cells a side."""
+
     cells: int
     bound: float
     device: torch.device

@@ -38,6 +38,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Page:
+    """What a page shows."""
+
     title: str
     lead: str = ""
     mesh: Part | None = None
