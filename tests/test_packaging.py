@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from sds3d.cli.console import _clock
 from sds3d.config import data_folder
@@ -33,6 +34,19 @@ def test_every_dependency_has_one_tested_version_within_its_bounds(python: str) 
     assert len(version) == len(here), "a package is pinned twice"
     for wanted in listed("dependencies") + listed("dev"):
         assert wanted.specifier.contains(version[canonicalize_name(wanted.name)]), wanted
+
+
+def test_bounds_are_those_of_what_diffusers_wants_without_telling_pip() -> None:
+    """It refuses to be imported beside an older peft."""
+    from diffusers.dependency_versions_table import deps
+
+    ours = {wanted.name: lowest(wanted) for wanted in listed("dependencies")}
+    for name in ("peft", "transformers", "accelerate"):
+        assert ours[name] >= lowest(Requirement(deps[name])), name
+
+
+def lowest(wanted: Requirement) -> Version:
+    return next(Version(part.version) for part in wanted.specifier if part.operator == ">=")
 
 
 def test_no_dependency_with_a_licence_that_forbids_business() -> None:

@@ -105,7 +105,7 @@ def _convert(
     elif "Flux" in loader.__name__:
         options["return_alphas"] = True
     with _mistakes_are_the_users(file, "it"):
-        state, *alphas, metadata = loader.lora_state_dict(str(file), **options)
+        state, *alphas, metadata = loader.lora_state_dict(str(file.parent), weight_name=file.name, **options)
     if not all("lora" in key for key in state):
         raise UserError(f"{file} is not a LoRA that can be read: give one in diffusers', kohya's or peft's format")
     return state, (alphas[0] if alphas else None), metadata
