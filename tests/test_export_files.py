@@ -19,7 +19,7 @@ from sds3d.config import apply
 from sds3d.errors import UserError
 from sds3d.export import FORMATS, ExportConfig, export_asset, splat_files
 from sds3d.export.files import write_glb
-from sds3d.export.qa import reread_glb
+from sds3d.export.qa import Quality, reread_glb
 from sds3d.export.splats import Splats, facing, on_surface
 from sds3d.render.projection import rotation_matrices
 
@@ -94,7 +94,8 @@ def test_the_record_of_an_export(exported):
     assert qa["faces"] <= 1200 and qa["texture"] == 128 and 0.3 < qa["uv_use"] < 1
     assert qa["silhouette_iou"] > 0.95 and qa["texture_psnr"] > 20
     json.dumps(result)
-    assert "2 parts, watertight" in result["line"]
+    assert "2 parts, watertight" in result["line"] and "plain" not in result["line"]
+    assert "used, plain grid of triangles)" in Quality(**{**qa, "atlas": "grid"}).line
 
 
 def test_glb_is_whole_upright_and_textured(exported):

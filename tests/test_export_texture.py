@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -79,15 +80,31 @@ def test_no_time_gives_the_grid(torus_mesh):
     assert unwrapping.result().kind == "grid"
 
 
-def test_a_worker_that_never_ends_is_killed_at_the_limit(torus_mesh, monkeypatch, tmp_path):
+@pytest.mark.parametrize("forever", ["time.sleep(600)", "while True: pass"])
+def test_a_worker_that_never_ends_is_killed_at_the_limit(torus_mesh, monkeypatch, tmp_path, forever):
     stuck = tmp_path / "stuck.py"
-    stuck.write_text("import sys, time\nsys.stdin.buffer.read()\ntime.sleep(600)\n")
+    stuck.write_text(f"import sys, time\nsys.stdin.buffer.read()\n{forever}\n")
     monkeypatch.setattr(unwrap, "WORKER", stuck)
+    monkeypatch.setattr(unwrap, "PATIENCE", 1.0 if "sleep" in forever else 1000.0)
     start = time.monotonic()
     unwrapping = Unwrapping(torus_mesh, 256, 0.5)
     assert unwrapping.result().kind == "grid"
     assert time.monotonic() - start < 30
     assert unwrapping.process is not None and unwrapping.process.poll() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the processor time of another process")
+def test_a_machine_that_is_busy_changes_nothing(torus_mesh, monkeypatch, tmp_path):
+    """A worker that waits for a processor longer than its limit is waited for."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import io, sys, time\nimport numpy as np\ndata = io.BytesIO(sys.stdin.buffer.read())\n"
+        "vertices, faces = np.load(data), np.load(data)\ntime.sleep(0.8)\n"
+        "for array in (np.arange(len(vertices)), faces, np.zeros((len(vertices), 2))):\n"
+        "    np.save(sys.stdout.buffer, array)\n"
+    )
+    monkeypatch.setattr(unwrap, "WORKER", slow)
+    assert Unwrapping(torus_mesh, 256, 0.5).result().kind == "xatlas"
 
 
 @pytest.mark.parametrize(

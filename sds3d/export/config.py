@@ -14,10 +14,12 @@ MADE = ("faces", "bake")  # and these how it is made, where it is no asset that 
 
 @dataclass(frozen=True)
 class ExportConfig:
+    """How a scene becomes files. UserError for values out of range."""
+
     resolution: int = 112  # cells across the scene's cube
     faces: int = 10_000  # at most; fewer for small surfaces
     texture: int = 512  # texels a side; twice that, at most 2048, where xatlas runs out of time
-    unwrap_seconds: float = 15.0  # xatlas's time; 0 goes straight to the plain atlas
+    unwrap_seconds: float = 15.0  # xatlas's time, on Linux of a processor; 0 goes straight to the plain atlas
     surface: Literal["density", "fusion"] = "density"  # of the scene's field, or of depths rendered all around it
     bake: Literal["auto", "field", "views"] = "auto"  # where the texture's colours come from
     antialias: int = 2  # samples a side of a texel

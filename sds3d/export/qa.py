@@ -59,9 +59,10 @@ class Quality:
     @property
     def line(self) -> str:
         closed = "watertight" if self.watertight else "not watertight"
+        plain = "" if self.atlas == "xatlas" else ", plain grid of triangles"
         return (
             f"{self.faces} faces, {self.components} part{'s' * (self.components != 1)}, {closed}, "
-            f"{self.texture} px texture ({self.uv_use:.0%} used), "
+            f"{self.texture} px texture ({self.uv_use:.0%} used{plain}), "
             f"silhouette IoU {self.silhouette_iou:.3f}, texture PSNR {self.texture_psnr:.1f} dB"
         )
 

@@ -1,8 +1,13 @@
-"""Texture coordinates under a time limit: xatlas while it lasts, else a plain grid of triangle pairs."""
+"""Texture coordinates under a time limit: xatlas while it lasts, else a plain grid of triangle pairs.
+
+Where the system can count it (Linux), the limit is on xatlas's processor time: what comes out is the same beside other
+work.
+"""
 
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import sys
 import tempfile
@@ -17,6 +22,7 @@ from sds3d.export.mesh import Floats, Ints, Mesh
 PADDING = 3  # texels between charts, of a texture of the size they are laid out for
 LAYOUT = 1024  # largest such size: larger textures have the same charts, and wider gaps for their mipmaps
 ROOMY = 2048  # from this size on the plain grid's seams take so little that its texture need not be larger
+PATIENCE = 10.0  # times as long is waited for that processor time
 WORKER = Path(__file__).with_name("_xatlas.py")
 
 
@@ -36,8 +42,8 @@ class Unwrapping:
 
     def __init__(self, mesh: Mesh, texels: int, seconds: float) -> None:
         self.mesh, self.texels = mesh, texels
-        self.deadline = time.monotonic() + seconds
         self.process = self._start() if seconds > 0 and sys.executable else None
+        self.deadline = time.monotonic() + (seconds if self.process is None else limited(self.process, seconds))
 
     def _start(self) -> subprocess.Popen[bytes] | None:
         """The worker, its input in a file so that a slow start keeps nobody waiting; None where it cannot be had."""
@@ -81,6 +87,17 @@ class Unwrapping:
             return None
         uv = uv.astype(np.float32).clip(0, 1)
         return Atlas(source.astype(np.int32), faces.astype(np.int32), uv, self.texels, "xatlas")
+
+
+def limited(process: subprocess.Popen[bytes], seconds: float) -> float:
+    """How long to wait for a process that may take so many seconds of processor time."""
+    try:
+        import resource
+
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (math.ceil(seconds),) * 2)
+    except (ImportError, AttributeError, OSError):  # it is not counted here, or the process has ended
+        return seconds
+    return PATIENCE * seconds
 
 
 def grid_atlas(mesh: Mesh, texels: int) -> Atlas:
