@@ -38,6 +38,7 @@ def slug(prompt: str) -> str:
 
 
 def list_names() -> list[str]:
+    """The lists that come with sds3d."""
     return sorted(path.stem for path in data_folder("prompts").glob("*.txt"))
 
 
@@ -46,5 +47,11 @@ def load_list(name: str) -> list[str]:
     path = Path(name) if name.endswith(".txt") else data_folder("prompts") / f"{name}.txt"
     if not path.is_file():
         raise unknown("prompt list", name, list_names())
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [clean(line) for line in lines if line and not line.startswith("#")]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text: save it as such, one prompt a line") from None
+    prompts = [clean(line) for line in lines if line and not line.startswith("#")]
+    if not prompts:
+        raise UserError(f"{path} holds no prompt: write one a line")
+    return prompts

@@ -18,12 +18,18 @@ from typer.testing import CliRunner, Result
 from sds3d import __version__
 from sds3d.cli.app import app
 from sds3d.cli.console import OURS, remarks, table
+from sds3d.config import parse_sets
+from sds3d.engine import batch as batches
 from sds3d.engine import generate as engine
+from sds3d.engine import run as runs
 from sds3d.engine.interrupt import Interrupted
+from sds3d.engine.settings import Settings
+from sds3d.errors import UserError
+from sds3d.prompts import load_list
 
 SMALL = COARSE | {"steps": 2, "views": 2}
 TINY = sets(SMALL)
-COMMANDS = "generate|resume|export|imagine|list|doctor|bench step|prior corpus|prior train"
+COMMANDS = "generate|batch|resume|export|imagine|list|doctor|bench step|prior corpus|prior train"
 
 
 def sds3d(*arguments: str) -> Result:
@@ -152,6 +158,46 @@ def test_a_run_from_start_to_resume(tmp_path: Path) -> None:
     assert "damaged" in refused("export", str(folder))
     (folder / "result.json").unlink()
     assert "damaged" in refused("resume", str(folder))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_list_has_one_prior_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(batches, "load_prior", lambda name, device: loads.append(name) or ball_prior())
+    listed, out = tmp_path / "mine.txt", tmp_path / "out"
+    listed.write_text("a red ball\na blue ball\n")
+    command = ["batch", str(listed), "--out", str(out), *TINY]
+    asked = batches.wanted(load_list(str(listed)), 1, parse_sets(TINY[1::2]), None)
+    red, blue = (runs.place(settings, out).folder for settings in asked)
+    blue.mkdir(parents=True)
+    with runs.locked(blue):  # as on another GPU
+        first = sds3d(*command)
+    assert first.exit_code == 0 and "left out: another sds3d is working" in first.output, first.output
+    assert (red / "result.json").exists() and not (blue / "result.json").exists() and len(loads) == 1
+    second = sds3d(*command)
+    assert second.exit_code == 0 and "already complete" in second.output and len(loads) == 2
+    alone = sds3d("generate", "a blue ball", "--out", str(tmp_path / "alone"), *TINY)
+    assert alone.exit_code == 0
+    assert (blue / "asset.ply").read_bytes() == (tmp_path / "alone" / blue.name / "asset.ply").read_bytes()
+    assert sds3d(*command).exit_code == 0 and len(loads) == 2  # nothing to do, nothing to load
+
+
+def test_a_run_that_fails_does_not_end_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def generate(settings: Settings, root: Path, *rest: Any, **more: Any) -> Path:
+        seen.append((settings.prompt, settings.seed))
+        if settings.seed == 3:
+            raise UserError("too little of it")
+        return root
+
+    monkeypatch.setattr(batches, "generate", generate)
+    monkeypatch.setattr(batches, "load_prior", lambda name, device: ball_prior())
+    listed = tmp_path / "mine.txt"
+    listed.write_text("a red ball\na blue ball\n")
+    command = ["batch", str(listed), "--seeds", "2", "--seed", "3", "--out", str(tmp_path / "out")]
+    assert "2 of 4 runs were not made, the first of 'a red ball'" in refused(*command)
+    assert seen == [(prompt, seed) for prompt in ("a red ball", "a blue ball") for seed in (3, 4)]
 
 
 @pytest.mark.usefixtures("oracle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,3 +71,16 @@ def test_every_list_has_prompts() -> None:
         assert prompts == [clean(p) for p in prompts] and len(set(prompts)) == len(prompts)
     with pytest.raises(UserError, match="did you mean 'ten'"):
         load_list("tne")
+
+
+def test_lists_of_ones_own(tmp_path: Path) -> None:
+    """As editors save them, and what cannot be one."""
+    file = tmp_path / "mine.txt"
+    file.write_text("\ufeffa chair\r\n# a table\r\n\r\n a café \r\n", encoding="utf-8", newline="")
+    assert load_list(str(file)) == ["a chair", "a café"]
+    file.write_bytes("a café".encode("latin1"))
+    with pytest.raises(UserError, match="is not UTF-8"):
+        load_list(str(file))
+    file.write_text("# nothing\n\n")
+    with pytest.raises(UserError, match="holds no prompt"):
+        load_list(str(file))

@@ -88,5 +88,5 @@ def explain(error: Exception) -> tuple[str, int]:
 
 # Commands register themselves on `app`; the order is that of --help.
 # isort: off
-from sds3d.cli import generate, refine, view, inspect, bench_guidance, bench_quality, bench_exports  # noqa: E402, F401
+from sds3d.cli import generate, batch, refine, view, inspect, bench_guidance, bench_quality, bench_exports  # noqa: E402, F401
 from sds3d.cli import doctor, download, probe, prior  # noqa: E402, F401
