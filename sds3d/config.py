@@ -168,13 +168,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def parse_sets(assignments: Sequence[str]) -> dict[str, str]:
-    """["a.b=c", ...] -> {"a.b": "c"}."""
+def parse_sets(assignments: Sequence[str], taken: Mapping[str, str] | None = None) -> dict[str, str]:
+    """["a.b=c", ...] -> {"a.b": "c"}. UserError for a key that is `taken`: its value there names what decides on it."""
     values: dict[str, str] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set takes KEY=VALUE, not {assignment!r}")
+        if taken and key.strip() in taken:
+            raise UserError(f"--set {key.strip()} has no effect here: {taken[key.strip()]}")
         values[key.strip()] = value.strip()
     return values
 

@@ -79,7 +79,7 @@ def test_a_word_that_no_prompt_has_is_refused(tmp_path: Path) -> None:
     file = write_word(tmp_path / "zzdog.safetensors")
     with pytest.raises(UserError, match="the prompt does not have the word 'zzdog'"):
         settings(textual_inversion=(str(file),))
-    settings(textual_inversion=(str(file),), negative="a ZZDog")
+    settings(textual_inversion=(str(file),), guidance="csd", negative="a ZZDog")
 
 
 def test_a_file_that_has_changed_since_is_refused(tmp_path: Path) -> None:

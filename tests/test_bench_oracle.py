@@ -7,6 +7,8 @@ import torch
 
 from sds3d.bench import janus, oracle
 from sds3d.camera import Cameras
+from sds3d.errors import UserError
+from sds3d.scenes import SCENES
 
 
 @pytest.mark.parametrize(("scene", "steps", "least"), [("splats", 90, 20.0), ("grid", 60, 20.0)])
@@ -17,6 +19,15 @@ def test_both_scenes_recover_a_known_object_from_the_exact_score_of_its_views(
     extra = {"views": 6, "splats.count": 1000, "splats.cap": 2500, "grid.dense.resolution": 32}
     recovery = oracle.recover(oracle.known_object(), oracle.oracle_settings(scene, "sds", steps, extra), 32)
     assert recovery.psnr is not None and recovery.psnr > least, recovery
+
+
+def test_what_needs_an_asset_is_not_among_all_scenes() -> None:
+    assert set(oracle.SCENES_MEASURED) == set(SCENES) - {"texture"}
+
+
+def test_a_scene_that_there_is_not_is_told_before_anything_runs() -> None:
+    with pytest.raises(UserError, match="did you mean 'grid'"):
+        next(janus.measure(["sds"], scene="gird"))
 
 
 def test_a_repeated_front_is_seen() -> None:

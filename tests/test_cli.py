@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -92,6 +93,17 @@ def test_lists(kind: str, names: list[str]) -> None:
     assert all(len(shown[name].split()) > 1 for name in names)
 
 
+def test_the_examples_of_generate_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(engine, "generate", lambda settings, *_: made.append(settings))
+    (command,) = (c for c in app.registered_commands if c.callback is not None and c.callback.__name__ == "generate")
+    examples = [line for line in str(command.epilog).split("\n\n") if "/models/" not in line]
+    for line in examples:
+        result = sds3d(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.output
+    assert len(made) == len(examples) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -103,6 +115,7 @@ def test_lists(kind: str, names: list[str]) -> None:
         (["x", "--preset", "none.yaml"], "no preset file none.yaml"),
         (["x", "--prior", "embeded"], "did you mean 'embedded'"),
         (["x", "--prior", "/nowhere/model"], "/nowhere/model"),
+        (["x", "--prior", "none.safetensors"], "there is no file none.safetensors"),
         (["x", "--set", "splats.cont=3"], "did you mean 'splats.count'"),
         (["x", "--set", "steps"], "KEY=VALUE"),
         (["x", "--set", "steps=many"], "steps takes a whole number, not 'many'"),
@@ -120,6 +133,7 @@ def test_mistakes_in_generate(arguments: list[str], words: str, tmp_path: Path) 
     [
         (["--image", "none.png"], "cannot read the picture none.png: No such file"),
         (["--image", __file__], "give a PNG"),
+        (["--cfg", "nan"], "--cfg takes a number"),
         (["--image-scale", "0.5"], "--image-scale has no effect without a picture"),
     ],
 )
@@ -198,6 +212,9 @@ def test_a_run_that_fails_does_not_end_the_list(tmp_path: Path, monkeypatch: pyt
     command = ["batch", str(listed), "--seeds", "2", "--seed", "3", "--out", str(tmp_path / "out")]
     assert "2 of 4 runs were not made, the first of 'a red ball'" in refused(*command)
     assert seen == [(prompt, seed) for prompt in ("a red ball", "a blue ball") for seed in (3, 4)]
+    for stop, said in ((Interrupted("stopped at step 3"), "stopped at step 3"), (KeyboardInterrupt(), "stopped")):
+        monkeypatch.setattr(batches, "generate", failing(stop))
+        assert refused(*command, code=130) == f"{said}; all of them go on with the same sds3d batch"
 
 
 @pytest.mark.usefixtures("oracle")

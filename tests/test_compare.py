@@ -89,7 +89,7 @@ def record(nfe: int, critic: int, loss: float | None, ms: float) -> Record:
 
 
 def test_evaluations_count_views_critic_and_its_training() -> None:
-    made = resolve("x", {"views": 3, "critic.steps": 2})
+    made = resolve("x", {"views": 3, "guidance": "vsd", "critic.steps": 2})
     assert evaluations(record(2, 0, None, 1), made) == 6
     assert evaluations(record(2, 1, 0.1, 1), made) == 3 * (2 + 1 + 2)
     assert summary([record(2, 0, None, 900), record(3, 0, None, 10), record(3, 0, None, 10)], made) == Trial(
@@ -144,7 +144,7 @@ def test_compare_from_the_command_line_on_a_folder_of_pictures(tmp_path: Path) -
     for name, colour in (("red blob", (0.9, 0.1, 0.1)), ("blue blob", (0.1, 0.1, 0.9))):
         pixels = ((disc(colour) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).resize((4 * SIZE, 4 * SIZE)).save(tmp_path / f"{name}.png")
-    small = [word for key, value in {**TINY, "size": 32}.items() for word in ("--set", f"{key}={value}")]
+    small = [word for k, v in {**TINY, "size": 32}.items() if k != "negative" for word in ("--set", f"{k}={v}")]
     command = ["compare", "a red blob", "--guidance", "sds,dds", "--prior", f"oracle:images:{tmp_path}", *small]
     result = sds3d(*command, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
@@ -160,6 +160,9 @@ def test_compare_from_the_command_line_on_a_folder_of_pictures(tmp_path: Path) -
         (["x", "--guidance", "sds,vsdd"], "did you mean 'vsd'"),
         (["x", "--guidance", "sds", "--budget", "7"], "evals:N or seconds:S"),
         ([" ", "--all"], "the prompt is empty"),
+        (["x", "--guidance", "sds,vsd", "--set", "seed=3"], "use --seeds"),
+        (["x", "--guidance", "sds,vsd", "--set", "negative=blue"], "guidance 'sds' has no negative prompt"),
+        (["x", "--guidance", "sds", "--scene", "mesh"], "one scene is measured here, not the stages splats:360"),
     ],
 )
 def test_mistakes_in_compare(arguments: list[str], words: str) -> None:

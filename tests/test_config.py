@@ -146,6 +146,8 @@ def test_set_assignments() -> None:
     for bad in ("a.b", "=1"):
         with pytest.raises(UserError, match="KEY=VALUE"):
             config.parse_sets([bad])
+    with pytest.raises(UserError, match="--set seed has no effect here: use --seeds"):
+        config.parse_sets(["a=1", "seed =4"], {"seed": "use --seeds"})
 
 
 def test_a_preset_extends_another_and_circles_are_told(tmp_path: Path) -> None:

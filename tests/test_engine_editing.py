@@ -157,6 +157,11 @@ def test_what_cannot_be_edited_is_one_clear_line(finished: Path, tmp_path: Path,
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_source_decides_is_not_set_anew(finished: Path) -> None:
+    with pytest.raises(UserError, match="splats.count has no effect: --source begins with that run's scene"):
+        editing(finished, **{"splats.count": 7})
+
+
 def test_another_kind_of_scene_cannot_be_started_from_it(finished: Path) -> None:
     with pytest.raises(UserError, match="is a scene of splats, not of grid: leave --scene out"):
         editing(finished, scene="grid")

@@ -69,6 +69,18 @@ def test_scene_and_guidance_stand_for_the_chosen_ones() -> None:
         ("time.policy", "sqrrt", "did you mean 'sqrt'"),
         ("grid.hidden", "3", "no effect: the scene is 'splats'"),
         ("vsd.cfg", "3", "no effect: the guidance is 'cfd'"),
+        ("negative", "ugly", "guidance 'cfd' has no negative prompt"),
+        ("critic.rank", "2", "guidance 'cfd' has no critic"),
+        ("region_mix", "mean", "there are no regions"),
+        ("source_prompt", "a chair", "no run is edited"),
+        ("time.hi_end", "0.4", "time.policy is not band or two_stage"),
+        ("time.levels", "0.9,0.5,0.4,0.3", "time.policy is not piecewise"),
+        ("splats.mcmc.noise", "3", "splats.strategy is not mcmc"),
+        ("scene.default.gradient", "3", "splats.strategy is not default"),
+        ("splats.box", "1,1,1", "splats.init is not box"),
+        ("prompt", "a chair", "give it as the first argument"),
+        ("preset", "fast", "choose one with --preset"),
+        ("splats.init_digest", "0", "it is taken from the file's content"),
         ("scene_options.count", "3", "unknown setting"),
         ("scene", "splat", "did you mean 'splats'"),
         ("guidance", "sdss", "did you mean 'sds'"),
@@ -84,6 +96,16 @@ def test_mistakes_are_one_line_that_helps(key: str, value: str, words: str) -> N
     with pytest.raises(UserError) as caught:
         resolve("x", {key: value})
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_has_an_effect_is_not_refused() -> None:
+    """As the mistakes above, with what makes them count; a choice of the default is no mistake either."""
+    resolve("x", {"guidance": "csd", "negative": "ugly", "splats.strategy": "mcmc", "splats.mcmc.noise": 3})
+    resolve("x", {"guidance": "vsd", "critic.rank": 2, "splats.init": "box", "splats.box": "1,1,1"})
+    resolve("x", {"guidance": "rewardvsd", "critic.rank": 2, "time.policy": "band", "time.hi_end": 0.4})
+    resolve("x", {"region_masks": "y>0", "region_mix": "mean", "stages": "splats:3,mesh:2", "splats.radius": 0.5})
+    resolve("x", {"critic.rank": "8", "splats.box": "0.5,0.5,0.5", "time.lo_end": 0.02})
+    resolve("x", {"negative": "ugly"}, shared=True)
 
 
 def test_config_yaml_brings_the_settings_back(tmp_path: Path) -> None:
@@ -114,7 +136,7 @@ def test_every_listed_setting_can_be_set() -> None:
     for key, value in rows("settings"):
         head = key.partition(".")[0]
         choice = {"scene": head} if head in SCENES else {"guidance": head} if head in GUIDANCE else {}
-        if key not in ("preset", "prior"):
+        if key != "prior":
             resolve("x", choice | {key: value})
 
 

@@ -24,7 +24,7 @@ from sds3d.errors import UserError
 from sds3d.priors import load_prior
 from sds3d.priors.base import Cond
 from sds3d.priors.diffusion import DiffusionPrior
-from sds3d.priors.ip_adapter import attach, clip_pixels
+from sds3d.priors.ip_adapter import anchored, attach, clip_pixels
 
 PROMPT, SCALE = "a red car", 7.0
 WRITERS = {"sd": write_sd_folder, "sdxl": write_sdxl_folder}
@@ -176,6 +176,8 @@ def test_what_does_not_fit_is_refused(models: dict[str, Path], tmp_path: Path) -
         load(models["sd"], alone)
     with pytest.raises(UserError, match="there is no IP-Adapter"):
         load(models["sd"], tmp_path / "y.safetensors")
+    with pytest.raises(UserError, match="there is no IP-Adapter"):  # and not of an encoder beside it
+        anchored(str(tmp_path / "y.safetensors"), "")
     save_file({"weight": torch.ones(1)}, tmp_path / "z.safetensors")
     with pytest.raises(UserError, match="is not an IP-Adapter"):
         load(models["sd"], tmp_path / "z.safetensors")

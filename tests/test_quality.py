@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from typer.testing import CliRunner
 
 from sds3d.bench.contest import Bench, compare, make
 from sds3d.bench.contestants import VIEWS, Distilled, Samples, contestants, ring, vary
-from sds3d.bench.quality import Request
+from sds3d.bench.quality import Request, entrants
 from sds3d.bench.quality_report import HEADER, markdown, publish, sheet, table_rows
 from sds3d.bench.scores import Verdict, diversity, joint_rank, mean, recall, summarise
 from sds3d.bench.shots import Album, Shot, fingerprint, key_of, photograph
 from sds3d.bench.targets import LISTS, Target, Vocabulary, everything, load_targets, read, spread
 from sds3d.cli.app import app
+from sds3d.cli.inspect import bench_app
 from sds3d.engine.interrupt import Flag, Interrupted
 from sds3d.errors import UserError
 from sds3d.probe.judge import WEIGHTS
@@ -170,6 +172,12 @@ def test_options_go_where_they_belong() -> None:
     assert found[0].settings("x", 0).guidance_options.cfg == 2
     both = contestants(["sds", "csd"], ["splats", "grid"], {}, varied=vary(["sds.cfg=1,2"]))
     assert len(both) == 2 * 2 + 2  # csd does not change with sds.cfg
+    shared = {"critic.rank": 2, "negative": "ugly"}
+    assert len(contestants(["vsd", "csd"], ["splats"], shared)) == 2
+    with pytest.raises(UserError, match="guidance 'vsd' has no negative prompt"):
+        contestants(["vsd"], ["splats"], shared)
+    with pytest.raises(UserError, match="one scene is measured here"):
+        contestants(["sds"], ["mesh"], {})
     with pytest.raises(UserError, match="did you mean 'splats.count'"):
         contestants(["sds"], ["splats"], {"splats.cont": 3})
     with pytest.raises(UserError, match="did you mean 'sds'"):
@@ -332,6 +340,20 @@ def run_command(*arguments: str) -> Any:
 def test_help_has_examples() -> None:
     result = run_command("--help")
     assert result.exit_code == 0 and result.output.count("sds3d bench quality") >= 3
+
+
+def test_the_examples_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+
+    def look(request: Request, *_: Any) -> None:
+        found.append(entrants(request))
+        raise Interrupted
+
+    monkeypatch.setattr("sds3d.bench.quality.bench", look)
+    (command,) = (c for c in bench_app.registered_commands if c.name == "quality")
+    for line in str(command.epilog).split("\n\n"):
+        assert run_command(*shlex.split(line)[3:]).exit_code == 130, line
+    assert [len(ways) for ways in found] == [3, 3, 4, 1]  # rows of the table; quick: 2D samples, splats, grid
 
 
 @pytest.mark.parametrize(

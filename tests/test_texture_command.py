@@ -237,6 +237,7 @@ def test_formats_are_those_of_the_content(cup: Path, cloud: Path, tmp_path: Path
         (0.9, {}, "share of the unit ball"),
         (0.0, {"strength": 0.0}, "strength"),
         (0.0, {"texture.edgy": 3}, "texture.edge"),
+        (0.0, {"scene": "grid"}, "the asset itself is the scene here: leave scene out"),
         (0.0, {"texture.up": "+z"}, "\\+Y up"),
         (0.0, {"export.faces": 500}, "export.faces has no effect"),
         (0.0, {"export.bake": "views"}, "export.bake has no effect"),

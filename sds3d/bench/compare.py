@@ -20,7 +20,9 @@ from sds3d.camera import orbit
 from sds3d.engine.distill import distill, prepare
 from sds3d.engine.resolve import resolve
 from sds3d.engine.settings import Settings
+from sds3d.engine.stages import in_one
 from sds3d.engine.system import hardware, versions
+from sds3d.engine.unused import refuse_idle_in_all
 from sds3d.errors import UserError, unknown
 from sds3d.files import write_bytes
 from sds3d.guidance import GUIDANCE
@@ -86,16 +88,18 @@ def settings_of(
 ) -> Settings:
     """Without the options of other objectives."""
     mine = {k: v for k, v in overrides.items() if k.partition(".")[0] not in set(GUIDANCE) - {guidance}}
-    return resolve(prompt, {**mine, "guidance": guidance, "seed": seed}, preset)
+    return in_one(resolve(prompt, {**mine, "guidance": guidance, "seed": seed}, preset, shared=True))
 
 
 def load_for(
     prompt: str, names: Sequence[str], overrides: Mapping[str, Any], preset: str | None, device: torch.device
 ) -> Prior:
     """The prior of the overrides, changed by the files that they name. UserError where they have a picture for it and
-    none of the objectives called `names` looks at one."""
+    none of the objectives called `names` looks at one, or another setting that none of them reads."""
     first = next(filter(looks, names), names[0])
     settings = settings_of(prompt, overrides, preset, first)
+    unseen = {key: value for key, value in overrides.items() if key not in ("image", "ip_adapter", "image_encoder")}
+    refuse_idle_in_all([settings_of(prompt, unseen, preset, name) for name in names], overrides)
     return load_prior(settings.prior, device, **settings.changes)
 
 

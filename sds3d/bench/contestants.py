@@ -17,6 +17,8 @@ from sds3d.engine.interrupt import Flag, Interrupted
 from sds3d.engine.resolve import resolve
 from sds3d.engine.sample import imagine
 from sds3d.engine.settings import Settings
+from sds3d.engine.stages import in_one
+from sds3d.engine.unused import refuse_idle_in_all
 from sds3d.errors import UserError
 from sds3d.priors.base import Prior
 from sds3d.view.pictures import frames
@@ -103,7 +105,7 @@ class Distilled:
     def settings(self, prompt: str, seed: int) -> Settings:
         """UserError for settings that do not exist or do not fit."""
         chosen = {**self.overrides, **self.varied, "guidance": self.guidance, "scene": self.scene, "seed": seed}
-        return resolve(prompt, chosen, self.preset)
+        return in_one(resolve(prompt, chosen, self.preset, shared=True))
 
     def identity(self, prompt: str, seed: int) -> dict[str, Any]:
         settings = self.settings(prompt, seed)
@@ -167,6 +169,7 @@ def contestants(
 
         one = Distilled(guidance, scene, _only(overrides, fits), preset, _only(variation, fits))
         found.setdefault(one.settings("x", 0).hash, one)
+    refuse_idle_in_all([one.settings("x", 0) for one in found.values()], overrides)
     return list(found.values())
 
 

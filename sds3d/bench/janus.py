@@ -11,9 +11,10 @@ import torch
 from sds3d.bench.oracle import decibels, known_object, oracle_settings
 from sds3d.camera import Cameras, orbit
 from sds3d.engine.distill import distill, prepare
-from sds3d.errors import UserError
+from sds3d.errors import UserError, unknown
 from sds3d.priors.oracle_source import ViewsPrior
 from sds3d.render.assets import Look, over
+from sds3d.scenes import SCENES
 from sds3d.view.pictures import frames
 
 SIZE = 64
@@ -40,7 +41,10 @@ class Repeated:
 
 
 def measure(guidance: Sequence[str], share: float = 0.9, scene: str = "splats", steps: int = 400) -> Iterator[Repeated]:
-    """Each objective against a prior of which `share` shows the front whatever the camera says."""
+    """Each objective against a prior of which `share` shows the front whatever the camera says. UserError for a scene
+    that there is not."""
+    if scene not in SCENES:
+        raise unknown("scene", scene, SCENES)
     prior = ViewsPrior(known_object(), front=share, size=SIZE, name="oracle:janus")
     for name in guidance:
         try:

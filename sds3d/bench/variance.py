@@ -123,7 +123,7 @@ def measure(
     x = own_picture(prior, prompt)
     for name in guidance:
         try:
-            run = prepare(resolve(prompt, {**overrides, "guidance": name}), prior)
+            run = prepare(resolve(prompt, {**overrides, "guidance": name}, shared=True), prior)
         except UserError as error:
             yield Profile(name, reason=str(error))
             continue

@@ -42,7 +42,7 @@ def exports(
     from sds3d.errors import unknown
     from sds3d.prompts import load_list
 
-    wanted, overrides = load_list(prompts)[:first], parse_sets(sets)
+    wanted, overrides = load_list(prompts)[:first], parse_sets(sets, {"scene": "use --scene"})
     from sds3d.bench.exports import HEADER, measure, report
     from sds3d.engine.system import pick_device, set_threads
     from sds3d.files import write_bytes

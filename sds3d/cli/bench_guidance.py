@@ -89,7 +89,8 @@ def compare(
     if bool(guidance) == every:
         raise UserError("say which objectives to compare: --guidance a,b,c or --all")
     names = known(guidance)
-    overrides = given(scene=scene) | model.settings() | sight.settings() | parse_sets(sets)
+    overrides = given(scene=scene) | model.settings() | sight.settings()
+    overrides |= parse_sets(sets, {"guidance": "use --guidance", "seed": "use --seeds"})
 
     from sds3d.bench import compare as bench
     from sds3d.bench.budget import parse_budget
@@ -138,13 +139,11 @@ def oracle(
     """Recover a known object from the exact score of its own views; above 25 dB it is passed."""
     use_threads(threads)
     names = known(guidance)
-    from sds3d.bench.oracle import measure
+    from sds3d.bench.oracle import SCENES_MEASURED, measure
     from sds3d.engine.system import set_threads
-    from sds3d.scenes import SCENES
 
     set_threads(threads)
-    scenes = (scene,) if scene else tuple(SCENES)
-    rows = list(measure(names, scenes, steps, size))
+    rows = list(measure(names, (scene,) if scene else SCENES_MEASURED, steps, size))
     show(rows, ("scene", "objective", "PSNR", "verdict"), as_json)
 
 
@@ -188,10 +187,11 @@ def variance(
     from sds3d.engine.system import pick_device, set_threads
     from sds3d.priors import load_prior
 
+    chosen = parse_sets(sets, {"guidance": "use --guidance", "prior": "use --prior"})
     set_threads(threads)
     name = prior or "embedded"
     loaded = load_prior(name, pick_device(device))
-    rows = list(measure(names, loaded, prompt, {"prior": name, **parse_sets(sets)}, draws))
+    rows = list(measure(names, loaded, prompt, {"prior": name, **chosen}, draws))
     show(rows, ("objective", *(f"t = {level}" for level in LEVELS)), as_json)
 
 

@@ -36,7 +36,7 @@ SILENCE = 20.0  # seconds between two lines where there is no terminal for a bar
     "quality",
     epilog="sds3d bench quality --quick\n\n"
     "sds3d bench quality --guidance sds,csd --scene splats --prompts objects,parts --seeds 2\n\n"
-    'sds3d bench quality --scene splats --vary "sds.cfg=2,3.5,5" --write docs/quality/cfg.json\n\n'
+    'sds3d bench quality --scene splats --vary "cfd.cfg=2,3,4" --write docs/quality/cfg.json\n\n'
     "sds3d bench quality --samples-only",
 )
 @guarded
@@ -86,7 +86,10 @@ def quality(
     if write is not None and write.suffix != ".json":
         raise UserError(f"--write takes a .json file, such as docs/quality/NAME.json, not {write}")
     numbers = tuple(_number(word) for word in _words(cfg))
-    settings = given(lora=lora or None, control=control) | parse_sets(sets)
+    settings = given(lora=lora or None, control=control)
+    settings |= parse_sets(
+        sets, {key: f"use --{key}" for key in ("scene", "guidance", "prior")} | {"seed": "use --seeds"}
+    )
 
     from sds3d.bench.quality import Request, bench
     from sds3d.engine.system import pick_device, set_threads

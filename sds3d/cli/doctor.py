@@ -35,7 +35,8 @@ def doctor(
     go_offline(offline)
     from sds3d.config import parse_sets
 
-    overrides = {k: v for k, v in {"scene": scene, "guidance": guidance}.items() if v} | parse_sets(sets)
+    overrides = {k: v for k, v in {"scene": scene, "guidance": guidance}.items() if v}
+    overrides |= parse_sets(sets, {"prior": "use --prior"})
     if prior is None and (overrides or preset):
         raise UserError("these settings are for a forecast: say of which prior with --prior")
     from dataclasses import asdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import typer
@@ -30,7 +31,7 @@ from sds3d.errors import UserError
     epilog='sds3d generate "a red chair" --seed 3\n\n'
     'sds3d generate "a corgi" --scene grid --guidance vsd --preset quality\n\n'
     'sds3d generate "a corgi" --prior /models/stable-diffusion-v1-5 --device cuda\n\n'
-    'sds3d generate "a mug" --set steps=200 --set sds.cfg=10 --set time.hi=0.9'
+    'sds3d generate "a mug" --set steps=200 --set cfd.cfg=4 --set time.hi=0.9'
 )
 @guarded
 def generate(
@@ -40,7 +41,9 @@ def generate(
     sight: Sight,
     scene: str | None = typer.Option(None, "--scene", help="splats, grid or mesh."),
     stages: str | None = typer.Option(None, "--stages", help='In place of --scene, such as "grid:300,mesh:200".'),
-    negative: str | None = typer.Option(None, "--negative", help="What csd and nfsd push away from."),
+    negative: str | None = typer.Option(
+        None, "--negative", help="For guidance that pushes away from a prompt, such as csd and nfsd."
+    ),
     source: Path | None = typer.Option(None, "--source", help="A finished run's folder to edit.", file_okay=False),
     region: list[str] = typer.Option([], "--region", help="Prompt of a region to mix in; may be repeated."),
     budget: str | None = typer.Option(
@@ -164,6 +167,9 @@ def imagine(
     from sds3d.prompts import clean
 
     text = clean(prompt)
+    for flag, scale in (("--cfg", cfg), ("--camera-cfg", camera_cfg)):
+        if not math.isfinite(scale):
+            raise UserError(f"{flag} takes a number, not {scale}")
     for flag, value in (("--image-scale", image_scale), ("--ip-adapter", ip_adapter)):
         if value is not None and image is None:
             raise UserError(f"{flag} has no effect without a picture: give one with --image FILE")

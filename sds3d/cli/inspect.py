@@ -73,7 +73,8 @@ def bench_step(
     from sds3d.config import parse_sets
 
     chosen = pick_device(device)
-    settings = sight.settings() | parse_sets(sets)
+    taken = {key: f"use --{key}" for key in ("scene", "guidance", "prior", "steps")}
+    settings = sight.settings() | parse_sets(sets, taken)
     costs = measure(prior or "embedded", scene, guidance, steps, warmup, chosen, each_off, settings)
     report = json.dumps([cost.as_dict() for cost in costs], indent=2)
     if write is not None:

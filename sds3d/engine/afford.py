@@ -59,7 +59,9 @@ def afford(
     if budget.bytes is not None and device.type != "cuda":
         raise UserError("--budget can keep to a memory size only on a CUDA device: give it a time alone")
     if settings.stages:
-        raise UserError("--budget and --stages cannot be combined: the stages say how many steps they take")
+        raise UserError(
+            "--budget cannot shorten a run in stages, as --stages and --scene mesh make: give their steps instead"
+        )
     began = time.perf_counter()
     with noting_warnings(tell):
         prior = load_prior(settings.prior, device, **settings.changes)

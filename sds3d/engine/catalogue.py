@@ -7,6 +7,7 @@ from typing import Any
 
 from sds3d.config import data_folder, fields, load_preset, preset_names
 from sds3d.engine.settings import Settings
+from sds3d.engine.unused import choosable
 from sds3d.guidance import GUIDANCE
 from sds3d.priors import list_priors
 from sds3d.prompts import list_names, load_list
@@ -42,13 +43,12 @@ def _prompts() -> list[Row]:
 
 
 def _settings() -> list[Row]:
-    own = {k: v for k, v in fields(Settings()) if k != "prompt" and not k.endswith("_options")}
-    rows = [(key, _show(value)) for key, value in own.items()]
+    rows = [(key, _show(value)) for key, value in fields(Settings()) if not key.endswith("_options")]
     for name, kind in SCENES.items():
         rows += [(f"{name}.{key}", _show(value)) for key, value in fields(kind.config())]
     for name, objective in GUIDANCE.items():
         rows += [(f"{name}.{key}", _show(value)) for key, value in fields(objective())]
-    return rows
+    return [row for row in rows if choosable(row[0])]
 
 
 def _show(value: Any) -> str:

@@ -35,6 +35,10 @@ def refine_settings(
 ) -> tuple[Settings, tuple[str, ...]]:
     """Settings of the run that makes `asset` (a file or a run folder) look like `words`, and what the asset has that is
     not taken over. Geometry moves by at most `distance`; `strength` is by default what the asset's colours ask for."""
+    if overrides.get("scene", "texture") != "texture":
+        raise UserError(
+            "the asset itself is the scene here: leave scene out, or see sds3d generate --set splats.init=FILE"
+        )
     path = asset_file(asset)
     up, front = (str(overrides.get(f"texture.{axis}", "")) for axis in ("up", "front"))
     loaded = load(TextureConfig(asset=str(path), up=up, front=front))

@@ -15,6 +15,7 @@ from sds3d.assets.load import holds_mesh
 from sds3d.config import coerce, flatten, load_preset, read_yaml, to_dict
 from sds3d.engine.settings import Settings, from_values
 from sds3d.engine.stages import opening, parse_stages
+from sds3d.engine.unused import OF_RUN, RULES, refuse_filled, refuse_idle
 from sds3d.errors import UserError
 from sds3d.export.config import refuse_unused
 from sds3d.files import digest
@@ -28,8 +29,10 @@ from sds3d.scenes.mesh import INITS
 from sds3d.scenes.splats_config import SHAPES
 
 
-def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None) -> Settings:
-    """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key."""
+def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None, shared: bool = False) -> Settings:
+    """Settings for `prompt` from a preset (by default the prior's) and the user's `overrides` by dotted key, which are
+    `shared` where other objectives take them, too: then this one need not read what only some do."""
+    refuse_filled(overrides)
     preset = preset or default_preset(str(overrides.get("prior", Settings.prior)))
     base = load_preset(preset)
     source = str(overrides.get("source", base.get("source", "")))
@@ -61,6 +64,7 @@ def resolve(prompt: str, overrides: Mapping[str, Any], preset: str | None = None
     pictured = "--ip-adapter" if settings.ip_adapter else "--image" if settings.image else ""
     if pictured and "image" not in settings.objective.needs():
         raise UserError(f"{pictured} has no effect: guidance {guidance!r} looks at no picture; add --guidance isd")
+    refuse_idle(settings, mine, OF_RUN if shared else RULES)
     return settings
 
 

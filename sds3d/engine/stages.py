@@ -66,6 +66,16 @@ def stages_of(settings: Settings) -> list[Stage]:
     return parse_stages(settings.stages)
 
 
+def in_one(settings: Settings) -> Settings:
+    """The settings of a run that has one stage; UserError for several, which what measures a single loop cannot do."""
+    if settings.stages:
+        raise UserError(
+            f"one scene is measured here, not the stages {', '.join(settings.stages)}: leave them out; a mesh can "
+            "begin with --set mesh.init=ball or mesh.init=FILE"
+        )
+    return settings
+
+
 def stage_settings(settings: Settings, i: int) -> Settings:
     """The i-th stage as a run of its own."""
     if not settings.stages:

@@ -111,6 +111,8 @@ def fetch_named(name: str, variant: str | None = None, tell: Callable[[str], Non
 
     references = references_of(name)
     if not references:
+        if name.endswith(".safetensors"):
+            raise UserError(f"there is no file {name}: give the path of a checkpoint or a name from sds3d list priors")
         raise unknown("prior", name, [*PRIORS, "oracle:KIND:...", "/path/to/folder", "owner/name"])
     return hub.fetch(name, references, variant, tell or hub.SILENCE)
 

@@ -119,6 +119,7 @@ def anchored(file: str, encoder: str) -> dict[str, str]:
     """The settings of an IP-Adapter: its file and its encoder's folder, absolute, and what they are by content."""
     path = Path(file).expanduser().resolve()
     home = Path(encoder).expanduser().resolve() if encoder else path.parent / "image_encoder"
+    check_file(path)
     read_encoder(home)
     files = [path, home / "config.json", *(home / name for name in weights_of(home, "transformers").files)]
     return {
@@ -134,13 +135,18 @@ def check(file: str, encoder: str, then: str) -> None:
         raise UserError(f"{file} or {encoder} is not what this run started with: start again with sds3d generate")
 
 
+def check_file(file: Path) -> None:
+    """UserError when there is no such file, or it is of another kind."""
+    if not file.is_file() or file.suffix.lower() != ".safetensors":
+        raise UserError(f"there is no IP-Adapter {file}: give a .safetensors file")
+
+
 def read_adapter(file: Path) -> dict[str, dict[str, Tensor]]:
     """The file's tensors by group."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not file.is_file() or file.suffix.lower() != ".safetensors":
-        raise UserError(f"there is no IP-Adapter {file}: give a .safetensors file")
+    check_file(file)
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
