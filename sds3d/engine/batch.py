@@ -32,7 +32,8 @@ def batch(asked: Sequence[Settings], root: Path, device: torch.device, force: bo
     Raises Interrupted after a polite stop, and UserError at the end where runs could not be made.
     """
     prior: Prior | None = None
-    made, failed = [], []
+    made: list[Path] = []
+    failed: list[str] = []
     for i, settings in enumerate(asked, 1):
         listener.note(f"[{i}/{len(asked)}]")
         try:
@@ -42,8 +43,8 @@ def batch(asked: Sequence[Settings], root: Path, device: torch.device, force: bo
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)  # each run tells its own
             made.append(generate(settings, root, device, force, listener, prior=prior))
-        except Interrupted as error:
-            raise Interrupted(f"{error}, or with all of them: the same sds3d batch") from None
+        except (Interrupted, KeyboardInterrupt) as error:
+            raise Interrupted(f"{str(error) or 'stopped'}; all of them go on with the same sds3d batch") from None
         except runs.Busy as error:
             listener.note(f"  left out: {error}")
         except UserError as error:

@@ -94,7 +94,8 @@ def limited(process: subprocess.Popen[bytes], seconds: float) -> float:
     try:
         import resource
 
-        resource.prlimit(process.pid, resource.RLIMIT_CPU, (math.ceil(seconds),) * 2)
+        whole = math.ceil(seconds)
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (whole, whole))
     except (ImportError, AttributeError, OSError):  # it is not counted here, or the process has ended
         return seconds
     return PATIENCE * seconds
