@@ -238,6 +238,8 @@ def test_formats_are_those_of_the_content(cup: Path, cloud: Path, tmp_path: Path
         (0.0, {"strength": 0.0}, "strength"),
         (0.0, {"texture.edgy": 3}, "texture.edge"),
         (0.0, {"scene": "grid"}, "the asset itself is the scene here: leave scene out"),
+        (0.0, {"texture.bending": 3}, "texture.bending has no effect: nothing moves"),
+        (0.0, {"texture.move.resolution": 8}, "texture.move.resolution has no effect: nothing moves"),
         (0.0, {"texture.up": "+z"}, "\\+Y up"),
         (0.0, {"export.faces": 500}, "export.faces has no effect"),
         (0.0, {"export.bake": "views"}, "export.bake has no effect"),
@@ -275,6 +277,8 @@ def test_a_changed_or_missing_asset_is_told(cup: Path, cloud: Path, tmp_path: Pa
     for unused in ({"edge": 0.1}, {"stretch": 1.0}):
         with pytest.raises(UserError, match=f"texture.{next(iter(unused))} is for meshes"):
             create_texture(TextureConfig(asset=str(cloud), **unused), CPU, stream(0, "init"))
+    with pytest.raises(UserError, match="texture.lr_colors is for Gaussians, and .* holds a mesh"):
+        create_texture(TextureConfig(asset=str(cup), lr_colors=(0.1, 0.1)), CPU, stream(0, "init"))
 
 
 def test_a_surface_is_not_painted_like_its_background() -> None:

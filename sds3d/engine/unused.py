@@ -15,6 +15,7 @@ from sds3d.scenes import SCENES
 FILLED = {"prompt": "give it as the first argument", "preset": "choose one with --preset"}
 DIGESTS = ("_digest", "_digests")  # ends of the names of those that are taken from files
 SHAPE = ("count", "radius", "box", "spread", "opacity", "init_opacity")  # of the splats at a run's beginning
+MOVING = ("move.", "edge", "faces", "bending", "stretch", "lr_move", "lr_shapes")  # of an asset whose geometry moves
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ OF_RUN: tuple[Rule, ...] = (
     Rule(("splats.default.",), lambda s: _splats(s).strategy == "default", "splats.strategy is not default"),
     Rule(("splats.mcmc.",), lambda s: _splats(s).strategy == "mcmc", "splats.strategy is not mcmc"),
     Rule(tuple(f"splats.{key}" for key in SHAPE), lambda s: not s.source, "--source begins with that run's scene"),
+    Rule(
+        tuple(f"texture.{key}" for key in MOVING), lambda s: s.scene_options.distance > 0, "nothing moves; see refine"
+    ),
     Rule(("splats.radius",), lambda s: _splats(s).init == "ball", "splats.init is not ball"),
     Rule(("splats.box",), lambda s: _splats(s).init == "box", "splats.init is not box"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,3 +49,10 @@ class TextureConfig:
         """UserError when no asset is named."""
         if not self.asset:
             raise UserError('the scene texture is an asset of yours: sds3d texture ASSET "words"')
+
+    def refuse(self, names: Sequence[str], kind: str, held: str) -> None:
+        """UserError when one of the settings `names`, which are for assets of `kind`, is set for one that is `held`."""
+        usual = TextureConfig()
+        for name in names:
+            if getattr(self, name) != getattr(usual, name):
+                raise UserError(f"texture.{name} is for {kind}, and {self.asset} holds {held}: leave it out")

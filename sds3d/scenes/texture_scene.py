@@ -24,6 +24,8 @@ from sds3d.scenes.texture_config import TextureConfig
 
 FIELD = 64  # cells a side of the occupancy that `surface` reads
 
+UNUSED = ("lr_colors", "lr_shapes")  # Gaussians' alone
+
 
 class TextureScene:
     """A Scene (scenes/base.py). Points of the surface keep their colours as they move: the colour field is read where
@@ -32,6 +34,7 @@ class TextureScene:
     def __init__(
         self, config: TextureConfig, loaded: LoadedMesh, device: torch.device | str, generator: torch.Generator
     ) -> None:
+        config.refuse(UNUSED, "Gaussians", "a mesh")
         self.config, self.device, self.loaded = config, torch.device(device), loaded
         self.placement = loaded.placement
         self.pieces = _pieces(config, loaded)

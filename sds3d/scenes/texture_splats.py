@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sds3d.assets.splats import LoadedSplats
 from sds3d.camera import Cameras
-from sds3d.errors import UserError
 from sds3d.scenes.base import Frame, ParamGroup
 from sds3d.scenes.foreground import opaque
 from sds3d.scenes.from_splats import LoadedScene
@@ -23,7 +22,7 @@ class TextureSplats(LoadedScene):
     """A LoadedScene that neither grows nor loses Gaussians. The means stay within `distance` of where they were."""
 
     def __init__(self, config: TextureConfig, loaded: LoadedSplats, device: torch.device | str) -> None:
-        _refuse(config)
+        config.refuse(UNUSED, "meshes", "Gaussians")
         degree = round(loaded.world.sh.shape[1] ** 0.5) - 1
         super().__init__(loaded, SplatsConfig(sh=degree, sh_until=0.0, penalty_size=(0.0, 0.0)), device)
         self.limits = config
@@ -66,11 +65,3 @@ class TextureSplats(LoadedScene):
             far = length > self.limits.distance
             back = self.home + away * (self.limits.distance * (1 - 1e-6) / length.clamp_min(1e-12))
             self.params["means"].copy_(torch.where(far, back, self.params["means"]))
-
-
-def _refuse(config: TextureConfig) -> None:
-    """UserError for a setting that Gaussians do not have."""
-    usual = TextureConfig()
-    for field in fields(config):
-        if field.name in UNUSED and getattr(config, field.name) != getattr(usual, field.name):
-            raise UserError(f"texture.{field.name} is for meshes, and {config.asset} holds Gaussians: leave it out")
