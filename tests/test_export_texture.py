@@ -104,6 +104,7 @@ def test_a_machine_that_is_busy_changes_nothing(torus_mesh, monkeypatch, tmp_pat
         "    np.save(sys.stdout.buffer, array)\n"
     )
     monkeypatch.setattr(unwrap, "WORKER", slow)
+    monkeypatch.setattr(unwrap, "PATIENCE", 1000.0)
     assert Unwrapping(torus_mesh, 256, 0.5).result().kind == "xatlas"
 
 

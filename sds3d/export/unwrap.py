@@ -22,7 +22,7 @@ from sds3d.export.mesh import Floats, Ints, Mesh
 PADDING = 3  # texels between charts, of a texture of the size they are laid out for
 LAYOUT = 1024  # largest such size: larger textures have the same charts, and wider gaps for their mipmaps
 ROOMY = 2048  # from this size on the plain grid's seams take so little that its texture need not be larger
-PATIENCE = 10.0  # times as long is waited for that processor time
+PATIENCE = 40.0  # times as long is waited for that processor time
 WORKER = Path(__file__).with_name("_xatlas.py")
 
 
