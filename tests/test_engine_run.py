@@ -149,6 +149,17 @@ def test_the_second_signal_stops_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_stop_while_files_are_written_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "present", stop)
+    with pytest.raises(Interrupted, match=r"last checkpoint it goes on with: sds3d resume .*a-red-ball"):
+        make(tmp_path, steps=2, formats="ply")
+    (folder,) = tmp_path.iterdir()
+    assert "checkpoint.safetensors" in files(folder) and not {"asset.ply", "result.json"} & files(folder)
+
+
 def test_a_failed_export_leaves_no_half_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "views.png")

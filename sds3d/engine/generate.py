@@ -148,6 +148,10 @@ def _carry_through(
             first = loop.step
             optimise(run, loop, listener)
         result = _finish(run, loop, clock)
+    except KeyboardInterrupt:  # while files are written, or for the second time in the loop
+        if not run.checkpoint.exists():
+            raise
+        raise Interrupted(f"stopped; from the last checkpoint it goes on with: sds3d resume {run.folder}") from None
     finally:
         loop.close()
     result["steps"] = {"done": loop.step, "from": first}
