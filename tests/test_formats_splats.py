@@ -13,12 +13,14 @@ from asset_files import ply, ply_vertices
 from sds3d.assets import Gaussians, Placement, load_splats
 from sds3d.assets.gaussians import SH0, harmonics
 from sds3d.assets.placement import HALF_TURN, orientation
+from sds3d.camera import orbit
 from sds3d.errors import UserError
 from sds3d.export import export_asset, splat_files
 from sds3d.export.compressed import write_compressed_ply
 from sds3d.export.splat_files import write_ply, write_splat
 from sds3d.export.spz import fraction_bits, write_spz
 from sds3d.render.projection import rotation_matrices
+from sds3d.render.splats import render_splats
 from sds3d.scenes.from_splats import scene_from_splats
 
 
@@ -82,6 +84,17 @@ def test_a_foreign_splat_ply_keeps_its_values(tmp_path):
         back = ply_vertices(tmp_path / "out" / "asset.ply")
         for name in set(names) - {"extra"}:
             assert np.array_equal(back[name], rows[name].astype(np.float32)), name
+
+
+def test_a_loaded_scene_is_drawn_as_viewers_do_all_along(tmp_path):
+    """Its Gaussians were not made for our filter nor for a dilation that narrows."""
+    write_ply(tmp_path / "in.ply", cloud(40, 0, spread=0.3))
+    loaded = load_splats(tmp_path / "in.ply")
+    scene, camera = scene_from_splats(loaded), orbit(1)
+    parts = (loaded.tensors()[name] for name in ("means", "quats", "scales", "opacities", "colors"))
+    seen = render_splats(*parts, camera, 32, torch.ones(1, 3)).rgb
+    for scene.progress in (0.0, 1.0):
+        assert torch.allclose(scene.render(camera, 32, torch.ones(1, 3)).rgb, seen, atol=1e-3)
 
 
 def test_what_a_scene_changed_is_written_and_the_rest_is_not_touched(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor
 from sds3d.assets.gaussians import SH0, Gaussians
 from sds3d.assets.placement import Matrix
 from sds3d.assets.splats import LoadedSplats
+from sds3d.render.projection import DILATION
 from sds3d.scenes.splats import SplatScene, SplatsConfig
 from sds3d.streams import stream
 
@@ -23,7 +24,10 @@ class LoadedScene(SplatScene):
 
     def __init__(self, loaded: LoadedSplats, config: SplatsConfig, device: torch.device | str) -> None:
         count, degree = len(loaded), loaded.world.degree
-        config = replace(config, count=count, cap=max(config.cap, count), smooth=0.0, sh=degree, sh_until=0.0)
+        config = replace(
+            config, count=count, cap=max(config.cap, count), smooth=0.0, dilation=(DILATION, DILATION), sh=degree,
+            sh_until=0.0,
+        )  # fmt: skip
         super().__init__(config, device, stream(0, "init"))
         self.placement = loaded.placement
         self._axes, self._stored = loaded.axes, loaded.stored
@@ -49,8 +53,8 @@ class LoadedScene(SplatScene):
 def scene_from_splats(
     loaded: LoadedSplats, config: SplatsConfig | None = None, device: torch.device | str = "cpu"
 ) -> LoadedScene:
-    """The scene that shows `loaded` with all its harmonics, and without the low-pass filter that scenes grown from
-    noise need; what `config` says of these is not asked."""
+    """The scene that shows `loaded` with all its harmonics, drawn as 3D Gaussian Splatting does, without the
+    low-pass filter that scenes grown from noise need; what `config` says of these is not asked."""
     return LoadedScene(loaded, config or SplatsConfig(), device)
 
 
