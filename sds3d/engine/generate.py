@@ -125,9 +125,7 @@ def _carry_through(
     prior: Prior | None = None,
 ) -> Path:
     if run.complete and not force:
-        listener.note(
-            f"already complete: {run.folder}\n  with --force generate makes it again, with --seed another"
-        )
+        listener.note(f"already complete: {run.folder}\n  with --force generate makes it again, with --seed another")
         return run.folder
     settings = run.settings
     listener.note(
