@@ -47,7 +47,7 @@ class Watched(TorchDispatchMode):
 
 def blobs(
     means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, cameras: Cameras, size: int,
-    absgrad: bool,
+    absgrad: bool, dilation: float,
 ) -> Raster:  # fmt: skip
     """In the place of the torch backend, which picks the Gaussians to draw on the host: all of them, transparent."""
     seen = means @ cameras.world_to_camera()[:, :3, :3].mT  # (B, N, 3)
